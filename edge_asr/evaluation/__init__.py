@@ -1,0 +1,1 @@
+"""Word error rates, data sets and calibration: everything that measures a bundle."""
