@@ -1,9 +1,9 @@
-"""Make the recordings in `samples/`: a few utterances of public corpora as 16 kHz mono FLAC, with transcripts.
+"""Make the recordings in `samples/`: a few utterances of public corpora as 16 kHz mono FLAC with text.
 
     python scripts/make_samples.py DATA [--out samples]
 
 DATA is a folder with `<corpus>.tar` and `<corpus>.jsonl` pairs, as `scripts/prepare_data.py` reads them: a
-development set, never training data. The choice below was made once, by duration, text and signal level: short
+development set, never training data. The choice below was made once, by duration, text and level: short
 enough for a demo, five speakers, women and men, read books and volunteers' microphones.
 """
 
