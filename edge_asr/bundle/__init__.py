@@ -1,0 +1,1 @@
+"""The bundle: a directory with everything a device needs (graphs, tokens, configuration, thresholds)."""
