@@ -1,0 +1,1 @@
+"""Decoding: from spliced log-probabilities to tokens, and from tokens to text."""
