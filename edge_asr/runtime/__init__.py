@@ -1,0 +1,1 @@
+"""The runtime: engines run graphs, the encoder runs segments on chunks, stream and recogniser make text."""

@@ -1,0 +1,211 @@
+"""The recogniser: a loaded model, ready for files, arrays and streams."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_asr.audio.reader import AudioReader
+from edge_asr.bundle.bundle import Bundle
+from edge_asr.bundle.models import resolve
+from edge_asr.bundle.schema import FULL
+from edge_asr.decoding.text import Formatter
+from edge_asr.decoding.tokens import TokenTable
+from edge_asr.errors import BundleError, OptionError
+from edge_asr.exits.criterion import CRITERIA, get_criterion
+from edge_asr.exits.fixed import FixedPolicy
+from edge_asr.exits.policy import Policy
+from edge_asr.exits.threshold import ThresholdPolicy
+from edge_asr.runtime.engine import Engine
+from edge_asr.runtime.onnx_engine import OnnxEngine
+from edge_asr.runtime.stream import Stream
+from edge_asr.runtime.transcript import Transcript
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class Recognizer:
+    """A model that recognises speech. May be shared by threads; a `Stream` may not.
+
+    Attributes:
+        bundle: The model's bundle.
+        engine: Runs its graphs.
+        tokens: Its token table.
+        precision: The precision of the graphs.
+
+    Example:
+        >>> recognizer = Recognizer.load("en-tiny")  # doctest: +SKIP
+        >>> recognizer.transcribe("talk.wav").text  # doctest: +SKIP
+        'the words of the talk'
+    """
+
+    bundle: Bundle
+    engine: Engine
+    tokens: TokenTable
+    precision: str
+
+    @classmethod
+    def load(
+        cls, model: str | Path = "en-tiny", *, precision: str | None = None, threads: int = 1
+    ) -> Recognizer:
+        """Loads a model.
+
+        Args:
+            model: A known name, or a bundle's directory.
+            precision: Like ``"int8"`` or ``"float32"``; None takes the bundle's default.
+            threads: Threads inside one operation.
+
+        Raises:
+            UnknownModelError: If ``model`` is neither; the message names the known models.
+            BundleError: If the bundle is incomplete, damaged, foreign or of another version.
+            OptionError: If the bundle lacks the precision, or ``threads`` is less than 1.
+        """
+        bundle = Bundle.load(resolve(model))
+        precision = bundle.precision(precision)
+        if bundle.policy is not None and bundle.policy.criterion not in CRITERIA:
+            raise BundleError(
+                f"is {bundle.policy.criterion!r}, expected one of {', '.join(CRITERIA)}",
+                file=bundle.path / "policy.json",
+                field="criterion",
+            )
+        table = bundle.spec.tokens
+        tokens = TokenTable.load(bundle.tokens_file, table.size, table.blank)
+        return cls(bundle, OnnxEngine(bundle, precision, threads), tokens, precision)
+
+    def transcribe(
+        self,
+        audio: str | Path | npt.NDArray[Any],
+        *,
+        sample_rate: int = 16_000,
+        chunk: int | str = 640,
+        exit: int | str = AUTO,
+        formatter: Formatter | None = None,
+    ) -> Transcript:
+        """Recognises a recording.
+
+        Args:
+            audio: A file that libsndfile can read, or PCM (N,) or (N, channels), int16 or float in [-1, 1].
+            sample_rate: Rate of an array in Hz; a file knows its own.
+            chunk: Chunk size in ms, or ``"full"``.
+            exit: ``"auto"`` stops where the bundle's thresholds say, a number fixes the depth.
+            formatter: Makes the text fit for people; None for lower case.
+
+        Returns:
+            The transcript; its ``seconds`` include reading the file.
+
+        Raises:
+            AudioNotFoundError: If there is no such file.
+            AudioError: If the audio is empty, isn't audio, or holds NaN or infinity.
+            OptionError: If an option has a value that the bundle doesn't allow.
+        """
+        started = time.perf_counter()
+        if isinstance(audio, (str, Path)):
+            with AudioReader(audio) as reader:
+                stream = self.stream(
+                    sample_rate=reader.sample_rate, chunk=chunk, exit=exit, formatter=formatter
+                )
+                for block in reader.blocks():
+                    stream.feed(block)
+        else:
+            stream = self.stream(sample_rate=sample_rate, chunk=chunk, exit=exit, formatter=formatter)
+            stream.feed(np.asarray(audio))
+        transcript = stream.finish()
+        seconds = time.perf_counter() - started
+        return replace(transcript, seconds=seconds, rtf=seconds / transcript.duration)
+
+    def stream(
+        self,
+        *,
+        sample_rate: int = 16_000,
+        chunk: int | str = 640,
+        exit: int | str = AUTO,
+        formatter: Formatter | None = None,
+        policy: Policy | None = None,
+        keep_log_probs: bool = False,
+    ) -> Stream:
+        """Starts a live recognition.
+
+        Args:
+            sample_rate: Rate of the audio in Hz.
+            chunk: Chunk size in ms, or ``"full"`` (then text comes at the end of a piece only).
+            exit: ``"auto"`` or a depth; see `transcribe`.
+            formatter: Makes the text fit for people; None for lower case.
+            policy: Decides instead of ``exit``.
+            keep_log_probs: Keep the splice for `Stream.log_probs`.
+
+        Raises:
+            AudioError: If the sample rate is out of range.
+            OptionError: If an option has a value that the bundle doesn't allow.
+        """
+        chunk_frames = self.chunk_frames(chunk)
+        return Stream(
+            self.bundle,
+            self.engine,
+            self.tokens,
+            self.policy(exit, chunk) if policy is None else policy,
+            chunk_frames=chunk_frames,
+            sample_rate=sample_rate,
+            formatter=formatter,
+            keep_log_probs=keep_log_probs,
+        )
+
+    def chunk_frames(self, chunk: int | str) -> int | None:
+        """Gives the frames of a chunk size in ms, None for ``"full"``.
+
+        Raises:
+            OptionError: If the bundle doesn't allow it.
+        """
+        spec = self.bundle.spec
+        name = str(chunk)
+        if name == FULL:
+            return None
+        if name not in spec.chunk_names:
+            raise OptionError(f"chunk={chunk!r}: bundle {spec.name!r} allows {', '.join(spec.chunk_names)}")
+        return spec.chunks.allowed[spec.chunk_names.index(name)]
+
+    def policy(self, exit: int | str = AUTO, chunk: int | str = 640) -> Policy:
+        """Makes the policy for an exit and a chunk size.
+
+        Args:
+            exit: ``"auto"`` for the bundle's thresholds, or a depth from 1.
+            chunk: Chunk size in ms, or ``"full"``: thresholds differ.
+
+        Raises:
+            OptionError: If there is no such exit, or no threshold for this precision and chunk size.
+        """
+        self.chunk_frames(chunk)
+        exits = self.bundle.spec.encoder.exits
+        if exit == AUTO:
+            return self._threshold_policy(str(chunk))
+        depth = int(exit) if isinstance(exit, str) and exit.isdecimal() else exit
+        if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= exits:
+            raise OptionError(
+                f"exit={exit!r}: bundle {self.bundle.spec.name!r} has exits 1 to {exits}, or {AUTO!r}"
+            )
+        return FixedPolicy(depth)
+
+    def _threshold_policy(self, chunk: str) -> Policy:
+        spec, calibrated = self.bundle.spec, self.bundle.policy
+        advice = f"calibrate the bundle, or fix the depth with exit=1 to {spec.encoder.exits}"
+        if spec.encoder.exits == 1:
+            return FixedPolicy(1)
+        if calibrated is None:
+            raise OptionError(
+                f"exit={AUTO!r}: bundle {spec.name!r} has no policy.json with thresholds; {advice}"
+            )
+        if calibrated.precision != self.precision:
+            have = f"thresholds for precision {calibrated.precision}, not {self.precision}"
+            raise OptionError(f"exit={AUTO!r}: bundle {spec.name!r} has {have}; {advice}")
+        if chunk not in calibrated.thresholds:
+            have = f"thresholds for chunk {', '.join(calibrated.thresholds)}, not {chunk}"
+            raise OptionError(f"exit={AUTO!r}: bundle {spec.name!r} has {have}; {advice}")
+        return ThresholdPolicy(get_criterion(calibrated.criterion), calibrated.thresholds[chunk])
+
+
+__all__ = ["AUTO", "Recognizer"]

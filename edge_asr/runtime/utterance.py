@@ -1,0 +1,244 @@
+"""The encoder on one utterance: frontend and trunk step by step, deeper segments chunk by chunk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+from edge_asr.audio.pcm import Mono
+from edge_asr.bundle.schema import BundleSpec
+from edge_asr.errors import AudioError, BundleError, NumericError
+from edge_asr.exits.policy import Policy
+from edge_asr.exits.stats import ChunkInfo, ExitStats
+from edge_asr.runtime.decided_chunk import DecidedChunk, LogProbs
+from edge_asr.runtime.engine import Array, Engine
+from edge_asr.runtime.frame_buffer import FrameBuffer
+
+
+class UtteranceEncoder:
+    """Runs one utterance; see ``docs/architecture.md``, "Running an utterance".
+
+    Whatever the sizes of the pieces pushed, the graphs are called on the same steps and chunks, so the
+    results are the same. All buffers have fixed sizes. ``full`` mode is the same machine with one step and
+    one chunk, as long as the longest piece, no look-ahead and no history.
+
+    Args:
+        spec: The bundle's description: all sizes come from it.
+        engine: Runs the graphs.
+        policy: Is asked after each exit.
+        chunk_frames: Frames in a chunk, even; None for ``full``.
+        all_exits: Run every segment, whatever the policy says; its choice is reported all the same.
+        piece: The number to report as `DecidedChunk.piece`.
+        first_frame: The number of the utterance's first frame.
+    """
+
+    def __init__(
+        self,
+        spec: BundleSpec,
+        engine: Engine,
+        policy: Policy,
+        *,
+        chunk_frames: int | None,
+        all_exits: bool = False,
+        piece: int = 0,
+        first_frame: int = 0,
+    ) -> None:
+        sizes = spec.encoder
+        self._engine, self._policy, self._all_exits = engine, policy, all_exits
+        self._chunk_frames, self._piece, self._first_frame = chunk_frames, piece, first_frame
+        self._exits, self._tail = sizes.exits, sizes.tail_frames
+        self._dim, self._tokens = sizes.dim, spec.tokens.size
+        self._hop, self._overlap = spec.frontend.hop, spec.frontend.overlap
+        if chunk_frames is None:
+            self._chunk = self._step = spec.chunks.full_max_frames // 2 * 2
+            self._look = 0
+        else:
+            self._chunk, self._step, self._look = chunk_frames, sizes.step_frames, sizes.look_ahead
+        self._most = max_full_samples(spec) if chunk_frames is None else None
+        self._history = sizes.history
+
+        self._pcm = np.zeros(self._overlap + self._step * self._hop, dtype=np.float32)
+        self._fill = 0  # samples in it
+        self._samples = 0  # in all
+        self._total: int | None = None  # frames in all, known at the end
+        self._next = 0  # first frame of the next chunk
+        self._index = 0  # its number
+        alive = self._chunk + self._look + self._step + 1
+        self._memory = FrameBuffer(3 * self._dim, self._history + alive + self._look, before=self._history)
+        self._hidden = FrameBuffer(self._dim, alive)
+        self._log_probs = FrameBuffer(self._tokens, alive)
+        self._stats = FrameBuffer(len(ExitStats._fields), alive)
+        self._seconds = FrameBuffer(1, alive)
+        self._state: dict[str, Array] = {
+            name: np.zeros((1, *shape), dtype=np.int64 if name == "n_past" else np.float32)
+            for name, shape in sizes.trunk_state.items()
+        }
+
+    @property
+    def samples(self) -> int:
+        """Samples pushed so far."""
+        return self._samples
+
+    def push(self, pcm: Mono) -> list[DecidedChunk]:
+        """Takes samples (N,) float32 and gives the chunks that they complete.
+
+        Raises:
+            AudioError: If the piece gets too long for ``full`` mode.
+            NumericError: If a graph's output isn't a number.
+        """
+        self._samples += len(pcm)
+        if self._most is not None and self._samples > self._most:
+            raise AudioError(
+                f"a piece of {self._samples} samples is too long for full mode: at most {self._most}"
+            )
+        decided: list[DecidedChunk] = []
+        while len(pcm):
+            count = min(len(pcm), len(self._pcm) - self._fill)
+            self._pcm[self._fill : self._fill + count] = pcm[:count]
+            self._fill += count
+            pcm = pcm[count:]
+            if self._fill == len(self._pcm):
+                self._run_trunk(self._step)
+                decided += self._decide()
+        return decided
+
+    def flush(self) -> list[DecidedChunk]:
+        """Ends the utterance: computes the tail and gives the remaining chunks (none without a sample)."""
+        if not self._samples or self._total is not None:
+            return []
+        total = -(-self._samples // self._hop) + self._tail
+        decided: list[DecidedChunk] = []
+        while self._memory.end < total:
+            self._run_trunk(min(self._step, total - self._memory.end))
+            if self._memory.end < total:
+                decided += self._decide()
+        self._total = total
+        self._memory.append_zeros(self._look + 1)
+        self._hidden.append_zeros(1)
+        return decided + self._decide()
+
+    def provisional(self) -> LogProbs:
+        """Gives exit 1's log-probabilities (T, V) of the frames that aren't decided yet."""
+        if self._next >= self._log_probs.end:
+            return np.zeros((0, self._tokens), dtype=np.float32)
+        return self._log_probs.rows(self._next, self._log_probs.end).copy()
+
+    def _run_trunk(self, n_valid: int) -> None:
+        """Runs frontend and trunk on the next frames, and moves the samples on."""
+        started = time.perf_counter()
+        frames = n_valid + n_valid % 2
+        size = self._overlap + frames * self._hop
+        self._pcm[self._fill : size] = 0.0
+        inputs = {
+            "frames": self._run("frontend", {"pcm": self._pcm[None, :size]}, {"frames": (frames, self._dim)})[
+                "frames"
+            ]
+        }
+        inputs["n_valid"] = np.array([n_valid], dtype=np.int64)
+        shapes = self._shapes(frames) | {"memory": (frames, 3 * self._dim)}
+        outputs = self._run("segment1", inputs | self._state, shapes)
+        self._state = {name: outputs[f"next_{name}"] for name in self._state}
+        _check_numbers("segment1", outputs, n_valid)
+        self._memory.append(outputs["memory"][0, :n_valid])
+        self._hidden.append(outputs["hidden"][0, :n_valid])
+        self._log_probs.append(outputs["log_probs"][0, :n_valid])
+        self._stats.append(outputs["stats"][0, :n_valid])
+        done = n_valid * self._hop
+        left = max(0, self._fill - done)
+        self._pcm[:left] = self._pcm[done : done + left]  # NumPy copies overlapping memory safely
+        self._fill = left
+        self._seconds.append(np.full((n_valid, 1), (time.perf_counter() - started) / n_valid))
+
+    def _decide(self) -> list[DecidedChunk]:
+        """Decides all chunks whose look-ahead is there."""
+        decided = []
+        while True:
+            if self._total is None:
+                n_valid, n_right = self._chunk, self._look
+                if self._stats.end < self._next + n_valid + n_right:
+                    break
+            else:
+                n_valid = min(self._chunk, self._total - self._next)
+                if n_valid <= 0:
+                    break
+                n_right = min(self._look, self._total - self._next - n_valid)
+            decided.append(self._decide_chunk(n_valid, n_right))
+            self._next += n_valid
+            self._index += 1
+            self._memory.drop_before(self._next - self._history)
+            for buffer in (self._hidden, self._log_probs, self._stats, self._seconds):
+                buffer.drop_before(self._next)
+        return decided
+
+    def _decide_chunk(self, n_valid: int, n_right: int) -> DecidedChunk:
+        start, end = self._next, self._next + n_valid
+        frames = n_valid + n_valid % 2
+        chunk = ChunkInfo(self._index, start, n_valid, self._chunk_frames, self._exits)
+        log_probs = [self._log_probs.rows(start, end).copy()]
+        stats = [_mean(self._stats.rows(start, end))]
+        seconds = [float(self._seconds.rows(start, end).sum())]
+        inputs: dict[str, Array] = {
+            "window": self._memory.rows(start - self._history, start + frames + self._look)[None],
+            "n_valid": np.array([n_valid], dtype=np.int64),
+            "n_left": np.array([min(self._history, start)], dtype=np.int64),
+            "n_right": np.array([n_right], dtype=np.int64),
+        }
+        hidden: Array = self._hidden.rows(start, start + frames)[None]
+        taken: int | None = None
+        for exit in range(1, self._exits + 1):
+            if exit > 1:
+                started = time.perf_counter()
+                outputs = self._run(f"segment{exit}", inputs | {"frames": hidden}, self._shapes(frames))
+                _check_numbers(f"segment{exit}", outputs, n_valid)
+                hidden = outputs["hidden"]
+                log_probs.append(outputs["log_probs"][0, :n_valid])
+                stats.append(_mean(outputs["stats"][0, :n_valid]))
+                seconds.append(time.perf_counter() - started)
+            if taken is None and (exit == self._exits or self._policy.stop(exit, stats[-1], chunk)):
+                taken = exit
+                if not self._all_exits:
+                    break
+        assert taken is not None
+        audio_frames = -(-self._samples // self._hop) if self._total is not None else end
+        return DecidedChunk(
+            piece=self._piece,
+            first_frame=self._first_frame + start,
+            n_valid=n_valid,
+            n_audio=max(0, min(n_valid, audio_frames - start)),
+            exit=taken,
+            log_probs=log_probs[taken - 1],
+            stats=tuple(stats),
+            all_log_probs=np.stack(log_probs) if self._all_exits else None,
+            segment_seconds=tuple(seconds),
+        )
+
+    def _shapes(self, frames: int) -> dict[str, tuple[int, int]]:
+        return {"hidden": (frames, self._dim), "log_probs": (frames, self._tokens), "stats": (frames, 4)}
+
+    def _run(
+        self, graph: str, inputs: Mapping[str, Array], shapes: Mapping[str, tuple[int, int]]
+    ) -> dict[str, Array]:
+        outputs = self._engine.run(graph, inputs)
+        for name, shape in shapes.items():
+            if outputs[name].shape != (1, *shape):
+                message = f"has shape {outputs[name].shape}, expected {(1, *shape)}"
+                raise BundleError(message, file=graph, field=name)
+        return outputs
+
+
+def max_full_samples(spec: BundleSpec) -> int:
+    """Gives the most samples of a piece in ``full`` mode, so that it fits with its tail."""
+    return (spec.chunks.full_max_frames // 2 * 2 - spec.encoder.tail_frames) * spec.frontend.hop
+
+
+def _mean(stats: Array) -> ExitStats:
+    return ExitStats(*(float(value) for value in stats.mean(axis=0, dtype=np.float64)))
+
+
+def _check_numbers(graph: str, outputs: Mapping[str, Array], n_valid: int) -> None:
+    for name in ("log_probs", "stats"):
+        # The largest of a row is NaN if one of them is; a log-probability of -inf is a number here.
+        if not np.isfinite(outputs[name][0, :n_valid].max(axis=1)).all():
+            raise NumericError(f"graph {graph}: output {name} holds NaN or infinity")
