@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ class OperatingPoint:
     Args:
         threshold: the threshold, common to all exits but the last.
         wer: word error rate, as a fraction.
-        mean_exit: mean over chunks.
+        mean_exit: mean over frames, as in a transcript.
         mean_macs_per_second: mean multiply-accumulates per second of audio; chunks count by their length.
     """
 
@@ -58,6 +59,15 @@ class Calibrated:
     chosen: OperatingPoint
     full_depth: OperatingPoint
     points: tuple[OperatingPoint, ...]
+
+    def as_json(self) -> dict[str, float]:
+        """What the choice gives beside full depth, to be kept with the thresholds."""
+        return {
+            "wer": self.chosen.wer,
+            "full_depth_wer": self.full_depth.wer,
+            "mean_exit": self.chosen.mean_exit,
+            "mean_macs_per_second": self.chosen.mean_macs_per_second,
+        }
 
 
 class _Texts:
@@ -153,16 +163,15 @@ def _operating_point(
     macs_per_second: Sequence[float],
     texts: _Texts,
 ) -> OperatingPoint:
-    errors, chunks, frames, exits, macs = ErrorCount(), 0, 0, 0, 0.0
+    errors, frames, exits, macs = ErrorCount(), 0, 0, 0.0
     for recording in recordings:
         taken = recording.leave(policy)
         errors += texts.errors(recording, taken)
         for chunk, exit in zip(recording.chunks, taken, strict=True):
-            chunks += 1
-            exits += exit
             frames += chunk.info.n_valid
+            exits += chunk.info.n_valid * exit
             macs += chunk.info.n_valid * macs_per_second[exit - 1]
-    return OperatingPoint(threshold, errors.rate, exits / max(1, chunks), macs / max(1, frames))
+    return OperatingPoint(threshold, errors.rate, exits / max(1, frames), macs / max(1, frames))
 
 
 def policy_document(
@@ -193,6 +202,20 @@ def policy_document(
         },
         "calibration": dict(calibration),
     }
+
+
+@contextmanager
+def without_policy(folder: Path) -> Iterator[None]:
+    """Hide a bundle's `policy.json` for a while: one made for other graphs would keep the bundle from loading."""
+    policy, hidden = folder / "policy.json", folder / "policy.json.old"
+    there = policy.is_file()
+    if there:
+        os.replace(policy, hidden)
+    try:
+        yield
+    finally:
+        if there:
+            os.replace(hidden, policy)
 
 
 def write_policy(path: Path, document: Mapping[str, Any]) -> None:

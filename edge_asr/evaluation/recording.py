@@ -6,18 +6,25 @@ and any choice of exits can be looked up afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
 
+from edge_asr.audio.reader import AudioReader
+from edge_asr.audio.resampler import Resampler
 from edge_asr.decoding.greedy import GreedyDecoder
 from edge_asr.decoding.tokens import TokenTable
 from edge_asr.errors import OptionError
 from edge_asr.evaluation.dataset import Utterance
+from edge_asr.exits.fixed import FixedPolicy
 from edge_asr.exits.policy import Policy
 from edge_asr.exits.stats import ChunkInfo, ExitStats
+from edge_asr.runtime.decided_chunk import DecidedChunk
+from edge_asr.runtime.encoder import EncoderStream
+from edge_asr.runtime.recognizer import Recognizer
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,13 +35,13 @@ class RecordedChunk:
         info: which chunk of its piece it is.
         stats: mean stats of each exit.
         log_probs: (exits, n_valid, V) log-probabilities.
-        ends_piece: whether the encoder starts anew after this chunk.
+        piece: which piece of the audio it is in; the encoder and the decoder start anew with a piece.
     """
 
     info: ChunkInfo
     stats: tuple[ExitStats, ...]
     log_probs: npt.NDArray[np.float32]
-    ends_piece: bool = False
+    piece: int = 0
 
     def leave(self, policy: Policy) -> int:
         """The exit, from 1, at which a policy stops; it is asked as the runtime asks it."""
@@ -63,7 +70,7 @@ class Recording:
         return tuple(chunk.leave(policy) for chunk in self.chunks)
 
     def text(self, exits: int | Sequence[int], tokens: TokenTable, blank: int = 0) -> str:
-        """Decode a splice, greedily.
+        """Decode a splice, greedily, as a `Stream` does.
 
         Args:
             exits: the exit of every chunk, or one for all.
@@ -80,9 +87,52 @@ class Recording:
         if len(taken) != len(self.chunks):
             raise OptionError(f"{len(taken)} exits for {len(self.chunks)} chunks; one for each is needed")
         decoder = GreedyDecoder(blank)
-        ids: list[int] = []
-        for chunk, exit in zip(self.chunks, taken, strict=True):
-            ids.extend(token.id for token in decoder.push(chunk.log_probs[exit - 1]))
-            if chunk.ends_piece:
-                decoder.boundary()
-        return tokens.text(ids)
+        words: list[str] = []
+        for _, piece in groupby(zip(self.chunks, taken, strict=True), key=lambda pair: pair[0].piece):
+            decoder.boundary()
+            found = [token.id for chunk, exit in piece for token in decoder.push(chunk.log_probs[exit - 1])]
+            words += tokens.text(found).split()
+        return " ".join(words)
+
+
+def record(recognizer: Recognizer, utterance: Utterance, chunk: int | str = 640) -> Recording:
+    """Run all exits on one utterance.
+
+    Args:
+        recognizer: a loaded model.
+        utterance: what to record; its audio is read and resampled as `Recognizer.transcribe` does.
+        chunk: chunk size in ms, or `"full"`.
+
+    Raises:
+        AudioNotFoundError, AudioError: the audio is not there, or not audio.
+        OptionError: the bundle does not allow the chunk size.
+        NumericError: a graph's output is not a number.
+
+    Example:
+        >>> recording = record(Recognizer.load("en-tiny"), utterance)  # doctest: +SKIP
+        >>> [recording.text(exit, recognizer.tokens) for exit in range(1, 7)]  # doctest: +SKIP
+    """
+    bundle, chunk_frames = recognizer.bundle, recognizer.chunk_frames(chunk)
+    depth = FixedPolicy(bundle.spec.encoder.exits)
+    stream = EncoderStream(bundle, recognizer.engine, depth, chunk_frames=chunk_frames, all_exits=True)
+    decided: list[DecidedChunk] = []
+    samples = 0
+    with AudioReader(utterance.audio) as reader:
+        resampler = Resampler(reader.sample_rate, bundle.spec.sample_rate)
+        for block in reader.blocks():
+            samples += len(block)
+            decided += stream.push(resampler.push(block))
+        decided += stream.push(resampler.finish())
+        decided += stream.flush()
+        seconds = samples / reader.sample_rate
+    return Recording(utterance, seconds, tuple(_recorded(decided, chunk_frames)))
+
+
+def _recorded(decided: Iterable[DecidedChunk], chunk_frames: int | None) -> Iterable[RecordedChunk]:
+    for number, piece in groupby(decided, key=lambda chunk: chunk.piece):
+        first_frame = 0  # in its piece, as policies are told
+        for index, chunk in enumerate(piece):
+            assert chunk.all_log_probs is not None
+            info = ChunkInfo(index, first_frame, chunk.n_valid, chunk_frames, len(chunk.stats))
+            yield RecordedChunk(info, chunk.stats, chunk.all_log_probs, number)
+            first_frame += chunk.n_valid

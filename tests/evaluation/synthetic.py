@@ -17,7 +17,7 @@ TOKENS = TokenTable((BLANK, *(WORD_START + word for word in WORDS)))
 FRAMES = 8
 
 
-def chunk(index: int, words: Sequence[str], entropies: Sequence[float], **options: bool) -> RecordedChunk:
+def chunk(index: int, words: Sequence[str], entropies: Sequence[float], piece: int = 0) -> RecordedChunk:
     """A chunk in which exit i says `words[i]` (or nothing) with mean entropy `entropies[i]`."""
     exits = len(words)
     log_probs = np.full((exits, FRAMES, len(TOKENS.pieces)), -20.0, dtype=np.float32)
@@ -27,7 +27,7 @@ def chunk(index: int, words: Sequence[str], entropies: Sequence[float], **option
             log_probs[exit, 3, TOKENS.pieces.index(WORD_START + word)] = 1.0
     info = ChunkInfo(index, index * FRAMES, FRAMES, FRAMES, exits)
     stats = tuple(ExitStats(entropy, 1.0 - entropy / 10, 1.0 - entropy / 5, 0.5) for entropy in entropies)
-    return RecordedChunk(info, stats, log_probs, **options)
+    return RecordedChunk(info, stats, log_probs, piece)
 
 
 def recording(name: str, text: str, chunks: Sequence[RecordedChunk]) -> Recording:

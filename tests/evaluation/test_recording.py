@@ -32,9 +32,9 @@ def test_a_policy_leaves_where_the_runtime_would() -> None:
     assert SPOKEN.leave(FixedPolicy(2)) == (2, 2)
 
 
-@pytest.mark.parametrize(("ends_piece", "text"), [(False, "ONE"), (True, "ONE ONE")])
-def test_a_token_is_repeated_only_over_a_piece_s_end(ends_piece: bool, text: str) -> None:
-    first, second = chunk(0, ["ONE"], [0.1], ends_piece=ends_piece), chunk(1, ["ONE"], [0.1])
+@pytest.mark.parametrize(("piece", "text"), [(0, "ONE"), (1, "ONE ONE")])
+def test_a_token_begins_anew_in_another_piece(piece: int, text: str) -> None:
+    first, second = chunk(0, ["ONE"], [0.1]), chunk(1, ["ONE"], [0.1], piece=piece)
     for part in (first, second):  # the word sounds in every frame, so it goes on across the seam
         part.log_probs[0, :, 1] = 1.0
     assert recording("a", "", [first, second]).text(1, TOKENS) == text

@@ -1,0 +1,116 @@
+"""`edge-asr transcribe`: audio files to text."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge_asr.cli.console import command, report
+from edge_asr.cli.options import (
+    AUTO,
+    DEFAULT_MODEL,
+    Chunk,
+    ChunkSize,
+    Debug,
+    Decoder,
+    DecoderName,
+    Exit,
+    Model,
+    Precision,
+    Threads,
+)
+from edge_asr.errors import AudioError, AudioNotFoundError, NumericError
+
+if TYPE_CHECKING:
+    from edge_asr.runtime.transcript import Transcript
+
+# Errors of one file: the next one may be fine. Other errors would only come again.
+OF_ONE_FILE = (AudioError, AudioNotFoundError, NumericError)
+
+
+class Format(str, Enum):
+    """Output formats."""
+
+    TXT = "txt"
+    JSON = "json"
+
+
+@command
+def transcribe(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Audio files of any format and rate.")
+    ],
+    model: Model = DEFAULT_MODEL,
+    decoder: DecoderName = Decoder.GREEDY,
+    exit: Exit = AUTO,
+    chunk: ChunkSize = Chunk.MS_640,
+    output: Annotated[
+        Format, typer.Option("--format", help="txt: one line a file; json: one object a line.")
+    ] = Format.TXT,
+    precision: Precision = None,
+    threads: Threads = 1,
+    debug: Debug = False,
+) -> None:
+    """Transcribe audio files.
+
+    Each file's text is printed as soon as it is known, after the file's name if there are several. A file
+    that cannot be read is reported and the others go on; the exit code is 1 then.
+    """
+    from edge_asr.runtime.recognizer import Recognizer
+
+    recognizer = Recognizer.load(model, precision=precision, threads=threads)
+    recognizer.policy(exit, chunk.argument)  # an option that the model does not allow is said before any file
+    failed = False
+    for file in files:
+        try:
+            transcript = recognizer.transcribe(file, chunk=chunk.argument, exit=exit)
+        except OF_ONE_FILE as error:
+            failed = True
+            if debug:
+                traceback.print_exc()
+            report(error)
+            continue
+        if output is Format.JSON:
+            line = json.dumps(as_json(file, transcript), ensure_ascii=False, allow_nan=False)
+        else:
+            line = transcript.text if len(files) == 1 else f"{file}: {transcript.text}"
+        typer.echo(line)
+    if failed:
+        raise typer.Exit(1)
+
+
+def as_json(file: Path, transcript: Transcript) -> dict[str, Any]:
+    """The object that `--format json` prints for a file.
+
+    Args:
+        file: the file, as the user named it.
+        transcript: what was recognised in it.
+
+    Returns:
+        `file`, `text`, `duration` and `seconds` (of audio and of computing), `rtf`, `mean_exit`, `chunks`.
+        A chunk has `start` and `end` (s), `exit`, and `entropy` (nats) and `max_posterior`, means over its
+        frames at that exit.
+    """
+    return {
+        "file": str(file),
+        "text": transcript.text,
+        "duration": round(transcript.duration, 3),
+        "seconds": round(transcript.seconds, 4),
+        "rtf": round(transcript.rtf, 5),
+        "mean_exit": round(transcript.mean_exit, 4),
+        "chunks": [
+            {
+                "start": round(chunk.start, 3),
+                "end": round(chunk.end, 3),
+                "exit": chunk.exit,
+                "entropy": round(chunk.entropy, 6),
+                "max_posterior": round(chunk.max_posterior, 6),
+            }
+            for chunk in transcript.chunks
+        ],
+    }

@@ -1,0 +1,200 @@
+"""Evaluation: error rates and costs of every exit and of the bundle's policy, from one pass over the data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from edge_asr.bundle.bundle import Bundle
+from edge_asr.errors import BundleError, DataError, OptionError
+from edge_asr.evaluation.dataset import Utterance
+from edge_asr.evaluation.recording import Recording, record
+from edge_asr.evaluation.wer import ErrorCount, char_errors, word_errors
+from edge_asr.exits.policy import Policy
+from edge_asr.runtime.recognizer import AUTO, Recognizer
+
+
+@dataclass(frozen=True, slots=True)
+class ExitResult:
+    """Every chunk at one exit.
+
+    Args:
+        exit: the exit, from 1.
+        wer: word error rate, as a fraction.
+        cer: character error rate, as a fraction.
+        params: parameters that have run when the exit speaks.
+        macs_per_second: multiply-accumulates per second of audio until it speaks.
+    """
+
+    exit: int
+    wer: float
+    cer: float
+    params: int
+    macs_per_second: float
+
+
+@dataclass(frozen=True, slots=True)
+class AutoResult:
+    """Every chunk at the exit that the bundle's policy takes.
+
+    Args:
+        criterion: what the policy goes by.
+        wer: word error rate, as a fraction.
+        mean_exit: mean over frames, as in a transcript.
+        mean_macs_per_second: mean over frames of the cost at the exit taken.
+        exit_histogram: chunks that left at each exit, by the exit's number.
+    """
+
+    criterion: str
+    wer: float
+    mean_exit: float
+    mean_macs_per_second: float
+    exit_histogram: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """The result for one data set and chunk size.
+
+    Args:
+        utterances: how many.
+        words: words in the references.
+        duration: seconds of audio in all.
+        chunk_ms: chunk size in ms, or `"full"`.
+        exits: one result for each exit.
+        auto: the policy's result; None if the bundle has no thresholds for this precision and chunk size.
+    """
+
+    utterances: int
+    words: int
+    duration: float
+    chunk_ms: int | str
+    exits: tuple[ExitResult, ...]
+    auto: AutoResult | None
+
+    def as_json(self) -> dict[str, Any]:
+        """The result as JSON values, with the keys of the fields; rates are fractions."""
+        return asdict(self) | {"exits": [asdict(result) for result in self.exits]}
+
+
+def evaluate(
+    recognizer: Recognizer,
+    utterances: Sequence[Utterance],
+    *,
+    chunk: int | str = 640,
+    tick: Callable[[], None] = lambda: None,
+) -> Evaluation:
+    """Evaluate a model on a data set.
+
+    All segments run once on each chunk; the fixed depths and the policy are gathers of that pass.
+
+    Args:
+        recognizer: a loaded model.
+        utterances: the data set, see `load_dataset` and `sample`.
+        chunk: chunk size in ms, or `"full"`.
+        tick: called after each utterance.
+
+    Raises:
+        DataError: there are no utterances.
+        AudioNotFoundError, AudioError: an utterance's audio cannot be read.
+        OptionError: the bundle does not allow the chunk size.
+        BundleError: the bundle says nothing about the cost of this chunk size.
+
+    Example:
+        >>> result = evaluate(Recognizer.load("en-tiny"), load_dataset("dev-clean"))  # doctest: +SKIP
+        >>> result.exits[-1].wer  # doctest: +SKIP
+    """
+    if not utterances:
+        raise DataError("nothing to evaluate: the data set has no utterances")
+    tally = _Tally(recognizer, chunk)
+    for utterance in utterances:
+        tally.add(record(recognizer, utterance, chunk))
+        tick()
+    return tally.result()
+
+
+def exit_costs(bundle: Bundle, chunk: int | str) -> tuple[float, ...]:
+    """Multiply-accumulates per second of audio of each exit at a chunk size.
+
+    Raises:
+        BundleError: `bundle.json` lacks the figure.
+    """
+    costs = []
+    for index, exit in enumerate(bundle.spec.exits):
+        if str(chunk) not in exit.macs_per_second:
+            field = f"exits[{index}].macs_per_second"
+            raise BundleError(f"lacks {str(chunk)!r}", file=bundle.path / "bundle.json", field=field)
+        costs.append(exit.macs_per_second[str(chunk)])
+    return tuple(costs)
+
+
+class _Tally:
+    """Adds up what recordings say, so that none has to be kept."""
+
+    def __init__(self, recognizer: Recognizer, chunk: int | str) -> None:
+        self._recognizer, self._chunk = recognizer, chunk
+        self._spec = recognizer.bundle.spec
+        self._costs = exit_costs(recognizer.bundle, chunk)
+        self._policy = _policy(recognizer, chunk)
+        depth = self._spec.encoder.exits
+        self._words = [ErrorCount()] * depth
+        self._chars = [ErrorCount()] * depth
+        self._auto_words = ErrorCount()
+        self._left = [0] * depth  # chunks
+        self._left_frames = [0] * depth
+        self._utterances, self._seconds = 0, 0.0
+
+    def add(self, recording: Recording) -> None:
+        tokens, blank = self._recognizer.tokens, self._spec.tokens.blank
+        reference = recording.utterance.text
+        self._utterances += 1
+        self._seconds += recording.seconds
+        for index in range(len(self._words)):
+            text = recording.text(index + 1, tokens, blank)
+            self._words[index] += word_errors(reference, text)
+            self._chars[index] += char_errors(reference, text)
+        if self._policy is not None:
+            taken = recording.leave(self._policy)
+            self._auto_words += word_errors(reference, recording.text(taken, tokens, blank))
+            for chunk, exit in zip(recording.chunks, taken, strict=True):
+                self._left[exit - 1] += 1
+                self._left_frames[exit - 1] += chunk.info.n_valid
+
+    def result(self) -> Evaluation:
+        exits = tuple(
+            ExitResult(exit.exit, words.rate, chars.rate, exit.params, cost)
+            for exit, words, chars, cost in zip(
+                self._spec.exits, self._words, self._chars, self._costs, strict=True
+            )
+        )
+        return Evaluation(
+            utterances=self._utterances,
+            words=self._words[0].reference,
+            duration=round(self._seconds, 3),
+            chunk_ms=self._chunk,
+            exits=exits,
+            auto=self._auto(),
+        )
+
+    def _auto(self) -> AutoResult | None:
+        if self._policy is None:
+            return None
+        calibrated = self._recognizer.bundle.policy
+        frames = max(1, sum(self._left_frames))
+        return AutoResult(
+            criterion="none" if calibrated is None else calibrated.criterion,
+            wer=self._auto_words.rate,
+            mean_exit=sum(n * exit for exit, n in enumerate(self._left_frames, start=1)) / frames,
+            mean_macs_per_second=sum(n * c for n, c in zip(self._left_frames, self._costs, strict=True))
+            / frames,
+            exit_histogram={str(exit): n for exit, n in enumerate(self._left, start=1)},
+        )
+
+
+def _policy(recognizer: Recognizer, chunk: int | str) -> Policy | None:
+    recognizer.chunk_frames(chunk)  # a chunk size that is not allowed is an error; missing thresholds are not
+    try:
+        return recognizer.policy(AUTO, chunk)
+    except OptionError:
+        return None
