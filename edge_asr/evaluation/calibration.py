@@ -206,7 +206,7 @@ def policy_document(
 
 @contextmanager
 def without_policy(folder: Path) -> Iterator[None]:
-    """Hide a bundle's `policy.json` for a while: one made for other graphs would keep the bundle from loading."""
+    """Hide a bundle's `policy.json` for a while: one made for other graphs would keep it from loading."""
     policy, hidden = folder / "policy.json", folder / "policy.json.old"
     there = policy.is_file()
     if there:

@@ -135,8 +135,8 @@ class _Tally:
     def __init__(self, recognizer: Recognizer, chunk: int | str) -> None:
         self._recognizer, self._chunk = recognizer, chunk
         self._spec = recognizer.bundle.spec
-        self._costs = exit_costs(recognizer.bundle, chunk)
         self._policy = _policy(recognizer, chunk)
+        self._costs = exit_costs(recognizer.bundle, chunk)
         depth = self._spec.encoder.exits
         self._words = [ErrorCount()] * depth
         self._chars = [ErrorCount()] * depth
