@@ -1,8 +1,9 @@
 """A tiny bundle with graphs that keep the contract of ``docs/architecture.md``, for tests of the device side.
 
-The numbers mean nothing, but every input matters: a frame depends on exactly its samples, the trunk on its state, a
-deep segment on each real row of its window, on the row's place, and on all three counts. Padding rows come out as
-NaN, and rows of a window that should be zero and aren't change the result. So a wrong slice is noticed.
+The numbers mean nothing, but every input matters: a frame depends on exactly its samples, the trunk on its
+state, a deep segment on each real row of its window, on the row's place, and on all three counts. Padding
+rows come out as NaN, and rows of a window that should be zero and aren't change the result. So a wrong slice
+is noticed.
 """
 
 from __future__ import annotations
@@ -43,18 +44,21 @@ class Graph:
     """Collects nodes; methods give the names of outputs."""
 
     def __init__(self, inputs: dict[str, tuple[int, list[Any]]]) -> None:
-        self.inputs, self.nodes, self.constants, self.count = inputs, [], [], 0
+        self.inputs, self.count = inputs, 0
+        self.nodes: list[onnx.NodeProto] = []
+        self.constants: list[onnx.TensorProto] = []
 
     def constant(self, value: Any, dtype: Any = np.float32) -> str:
         name = f"c{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.asarray(value, dtype=dtype), name))
         return name
 
-    def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
+    def op(self, kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> str:
+        """Adds a node and gives its first output, the only one that is used."""
         names = [f"v{self.count + i}" for i in range(outputs)]
         self.count += outputs
         self.nodes.append(helper.make_node(kind, list(inputs), names, **attributes))
-        return names[0] if outputs == 1 else names
+        return names[0]
 
     def size(self, tensor: str, axis: int) -> str:
         shape = self.op("Shape", tensor)
@@ -111,7 +115,7 @@ def _head(
     probs = graph.op("Exp", log_probs)
     last = graph.constant([-1], np.int64)
     entropy = graph.op("Neg", graph.op("ReduceSum", graph.op("Mul", probs, log_probs), last, keepdims=1))
-    top, _ = graph.op("TopK", probs, graph.constant([2], np.int64), outputs=2, axis=-1)
+    top = graph.op("TopK", probs, graph.constant([2], np.int64), outputs=2, axis=-1)
     best, second = graph.slice(top, 0, 1, 2), graph.slice(top, 1, 2, 2)
     stats = graph.op(
         "Concat", entropy, best, graph.op("Sub", best, second), graph.slice(probs, 0, 1, 2), axis=-1
@@ -241,7 +245,7 @@ def write_fake_bundle(
     nan_in: str | None = None,
     seed: int = 0,
 ) -> Path:
-    """Writes a valid bundle with precisions ``int8`` and ``float32`` (other weights, so that a mix-up is noticed).
+    """Writes a valid bundle with precisions ``int8`` and ``float32`` (other weights, so a mix-up is noticed).
 
     Args:
         path: The directory to write.
@@ -301,7 +305,7 @@ def write_fake_bundle(
             {
                 "exit": number,
                 "params": 100 * number,
-                "macs_per_second": {key: 1000 * number for key in [*ms, "full"]},
+                "macs_per_second": dict.fromkeys([*ms, "full"], 1000 * number),
             }
             for number in range(1, sizes.exits + 1)
         ],

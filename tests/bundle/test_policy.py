@@ -1,0 +1,85 @@
+"""``policy.json``: thresholds belong to the graphs that they were calibrated on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_asr.bundle.bundle import Bundle
+from edge_asr.bundle.policy import graphs_digest
+from edge_asr.errors import BundleError
+from tests.fake_bundle import write_json
+
+
+def edit(folder: Path, **changes: Any) -> None:
+    data = json.loads((folder / "policy.json").read_text())
+    data.update(changes)
+    (folder / "policy.json").write_text(json.dumps({k: v for k, v in data.items() if v is not ...}))
+
+
+def test_the_digest_is_that_of_the_contract(pristine: Path) -> None:
+    spec = Bundle.load(pristine).spec
+    files = ["frontend.onnx", *(f"float32/segment{i}.onnx" for i in (1, 2, 3))]
+    lines = [f"{hashlib.sha256((pristine / file).read_bytes()).hexdigest()}  {file}\n" for file in files]
+    assert graphs_digest(spec, "float32") == hashlib.sha256("".join(lines).encode()).hexdigest()
+    assert graphs_digest(spec, "float32") != graphs_digest(spec, "int8")
+
+
+def test_a_valid_policy(pristine: Path) -> None:
+    policy = Bundle.load(pristine).policy
+    assert policy is not None
+    assert (policy.precision, policy.criterion) == ("int8", "frame_entropy")
+    assert policy.calibration["utterances"] == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named", "message"),
+    [
+        ("format", ..., "format", "missing"),
+        ("format", "edge-asr-bundle", "format", "expected 'edge-asr-policy'"),
+        ("version", 2, "version", "is 2, expected 1"),
+        ("precision", "int4", "precision", "expected one of: int8, float32"),
+        ("precision", "float32", "graphs", "calibrated on other graphs"),
+        ("graphs", "0" * 64, "graphs", "calibrated on other graphs"),
+        ("graphs", ..., "graphs", "missing"),
+        ("criterion", 3, "criterion", "expected a text"),
+        ("thresholds", [], "thresholds", "expected an object"),
+        (
+            "thresholds",
+            {"999": [1, 2]},
+            "thresholds.999",
+            "isn't a chunk of this bundle: 320, 640, 1280, full",
+        ),
+        ("thresholds", {"640": [1]}, "thresholds.640", "has 1 thresholds, expected 2"),
+        ("thresholds", {"640": [1, None]}, "thresholds.640[1]", "finite number"),
+        ("thresholds", {"full": [1, float("nan")]}, "thresholds.full[1]", "finite number"),
+        ("calibration", 3, "calibration", "expected an object"),
+    ],
+)
+def test_a_wrong_policy(fake: Path, field: str, value: Any, named: str, message: str) -> None:
+    edit(fake, **{field: value})
+    with pytest.raises(BundleError) as caught:
+        Bundle.load(fake)
+    assert caught.value.file == str(fake / "policy.json")
+    assert caught.value.field == named
+    assert message in str(caught.value)
+
+
+def test_a_policy_for_graphs_that_were_replaced(fake: Path) -> None:
+    data = json.loads((fake / "bundle.json").read_text())
+    data["files"] = {}
+    files = ["frontend.onnx", "tokens.txt", *data["segments"]["int8"], *data["segments"]["float32"]]
+    (fake / "int8" / "segment2.onnx").write_bytes((fake / "float32" / "segment2.onnx").read_bytes())
+    write_json(fake, data, files)
+    with pytest.raises(BundleError, match="field 'graphs'"):
+        Bundle.load(fake)
+
+
+def test_a_policy_that_is_not_json(fake: Path) -> None:
+    (fake / "policy.json").write_text("{")
+    with pytest.raises(BundleError, match=r"policy\.json: isn't valid JSON"):
+        Bundle.load(fake)
