@@ -50,22 +50,22 @@ format: $(TEST_ENV)/.ready
 	@$(TEST_ENV)/bin/ruff format .
 
 wheel: $(TEST_ENV)/.ready
-	@$(TEST_ENV)/bin/pip wheel -q --no-deps --wheel-dir dist .
+	@$(TEST_ENV)/bin/pip wheel -qq --no-deps --wheel-dir dist .
 
 # The plain install, as a user has it: not editable, so done again when a source changes.
 $(DEMO_ENV)/.ready: pyproject.toml constraints.txt README.md LICENSE $(SOURCES)
 	$(call environment,$(DEMO_ENV))
 	@echo "installing edge-asr into $(DEMO_ENV)"
-	@$(DEMO_ENV)/bin/pip install -q -c constraints.txt .
+	@$(DEMO_ENV)/bin/pip install -qq -c constraints.txt .
 	@touch $@
 
 # torch goes first and by version alone, so that pip takes a CPU wheel where its find-links hold one.
 $(TEST_ENV)/.ready: pyproject.toml constraints.txt
 	$(call environment,$(TEST_ENV))
 	@echo "installing $(TORCH) into $(TEST_ENV)"
-	@$(TEST_ENV)/bin/pip install -q -c constraints.txt $(TORCH)
+	@$(TEST_ENV)/bin/pip install -qq -c constraints.txt $(TORCH)
 	@echo "installing edge-asr[train,export,dev] into $(TEST_ENV)"
-	@$(TEST_ENV)/bin/pip install -q -c constraints.txt -e '.[train,export,dev]'
+	@$(TEST_ENV)/bin/pip install -qq -c constraints.txt -e '.[train,export,dev]'
 	@touch $@
 
 clean:

@@ -69,7 +69,7 @@ def demo(
         f"({total.errors} errors in {total.reference} words)   mean exit {weighted / max(1, frames):.2f}   "
         f"real-time factor {seconds / duration:.3f}"
     )
-    console.print(Text(summary, style="bold"))
+    console.print(Text(summary, style="bold"), soft_wrap=True)
 
 
 def described(transcript: Transcript, reference: str, wer: float, depth: int) -> Table:
