@@ -1,0 +1,1 @@
+"""The network: frontend, encoder with exits, and their configuration (needs the ``train`` extra)."""

@@ -1,0 +1,164 @@
+"""What all encoders share: feed-forward, attention, convolution, exit and 2x resampling modules."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+MASKED = -1e9  # added to a score that must not count; finite, so that a row of masks gives no NaN
+
+
+class FeedForward(nn.Module):
+    """LayerNorm → Linear → SiLU → Linear, the Conformer's half-step module (arXiv 2005.08100) without its residual."""
+
+    def __init__(self, dim: int, expansion: int, dropout: float) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.up = nn.Linear(dim, expansion * dim)
+        self.down = nn.Linear(expansion * dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.down(self.dropout(F.silu(self.up(self.norm(x)))))
+        return out
+
+
+def rotary(positions: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:
+    """Cosine and sine (T, 1, head_dim / 2) of rotary embeddings (arXiv 2104.09864) of positions (T,) in frames."""
+    half = head_dim // 2
+    frequency = 10_000.0 ** (-torch.arange(half, device=positions.device, dtype=positions.dtype) / half)
+    angle = positions[:, None, None] * frequency
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
+    """Turns (B, T, H, head_dim) by its positions."""
+    cos, sin = rope[0].to(x.dtype), rope[1].to(x.dtype)
+    a, b = x.chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1)
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose keys and values come partly from outside the layer.
+
+    ``project`` gives the layer's own queries, keys and values; ``forward`` attends over any keys and
+    values in which
+    they were put together, keys and queries rotated by the caller.
+    """
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.head_dim = heads, dim // heads
+        self.norm = nn.LayerNorm(dim)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def split(self, x: Tensor) -> Tensor:
+        """(B, T, d) → (B, T, H, head_dim)."""
+        return x.reshape(x.shape[0], x.shape[1], self.heads, self.head_dim)
+
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, T, d) → queries, keys and values, (B, T, d) each, unrotated."""
+        q, k, v = self.qkv(self.norm(x)).chunk(3, dim=-1)
+        return q, k, v
+
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
+        """Attends.
+
+        Args:
+            q: (B, C, H, head_dim), rotated.
+            k: (B, K, H, head_dim), rotated.
+            v: (B, K, H, head_dim).
+            mask: (B, 1, C or 1, K), added to the scores.
+
+        Returns:
+            (B, C, d).
+        """
+        x = F.scaled_dot_product_attention(
+            q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2), attn_mask=mask.to(q.dtype)
+        )
+        x = x.transpose(1, 2).reshape(q.shape[0], q.shape[1], self.heads * self.head_dim)
+        out: Tensor = self.dropout(self.out(x))
+        return out
+
+
+class Convolution(nn.Module):
+    """LayerNorm → depthwise convolution → pointwise with GLU → SiLU → pointwise.
+
+    The depthwise convolution comes first, so that the frames it borrows from its neighbours need only a
+    LayerNorm.
+    """
+
+    def __init__(self, dim: int, kernel: int, dropout: float) -> None:
+        super().__init__()
+        self.kernel = kernel
+        self.norm = nn.LayerNorm(dim)
+        self.depthwise = nn.Conv1d(dim, dim, kernel, groups=dim)
+        self.gate = nn.Linear(dim, 2 * dim)
+        self.out = nn.Linear(dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, padded: Tensor) -> Tensor:
+        """Normalised frames with their halo, (B, C + kernel - 1, d) → (B, C, d)."""
+        x = self.depthwise(padded.transpose(1, 2)).transpose(1, 2)
+        x, gate = self.gate(x).chunk(2, dim=-1)
+        out: Tensor = self.dropout(self.out(F.silu(x * torch.sigmoid(gate))))
+        return out
+
+
+class ExitHead(nn.Module):
+    """LayerNorm and a linear CTC output layer.
+
+    Optionally its posteriors projected back (self-conditioned CTC, arXiv 2104.02724).
+    """
+
+    def __init__(self, dim: int, vocabulary: int, feedback: bool) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.output = nn.Linear(dim, vocabulary)
+        self.feedback = nn.Linear(vocabulary, dim) if feedback else None
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, d) → the stream with feedback added (B, C, d), log-probabilities (B, C, V), float32 or wider."""
+        logits = self.output(self.norm(x))
+        log_probs = (logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits).log_softmax(dim=-1)
+        if self.feedback is not None:
+            x = x + self.feedback(log_probs.exp().to(x.dtype))
+        return x, log_probs
+
+
+def places(count: int, like: Tensor) -> Tensor:
+    """Positions 0 to count - 1 (T,) for ``rotary``.
+
+    Float64 where the model is, else float32 (half types count too coarsely).
+    """
+    dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
+    return torch.arange(count, device=like.device).to(dtype)
+
+
+def halve(x: Tensor) -> Tensor:
+    """Means of frame pairs: (B, T, d) → (B, T / 2, d); T must be even."""
+    return (x[:, 0::2] + x[:, 1::2]) * 0.5
+
+
+def double(x: Tensor) -> Tensor:
+    """Each frame twice: (B, T, d) → (B, 2T, d)."""
+    return torch.stack([x, x], dim=2).reshape(x.shape[0], 2 * x.shape[1], x.shape[2])
+
+
+def valid_mask(n_valid: Tensor, frames: int) -> Tensor:
+    """(B, T) bool: true for the first ``n_valid`` frames."""
+    return torch.arange(frames, device=n_valid.device)[None] < n_valid[:, None]
+
+
+def exit_stats(log_probs: Tensor) -> Tensor:
+    """Per-frame entropy (nats), largest posterior, margin over the second largest, and blank posterior.
+
+    (B, C, V) → (B, C, 4).
+    """
+    probs = log_probs.exp()
+    top = probs.topk(2, dim=-1).values
+    entropy = -(probs * log_probs).sum(dim=-1)
+    return torch.stack([entropy, top[..., 0], top[..., 0] - top[..., 1], probs[..., 0]], dim=-1)

@@ -1,0 +1,42 @@
+"""The whole network: frontend and encoder."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from edge_asr.model.config import ModelConfig
+from edge_asr.model.frontend import Frontend
+from edge_asr.model.registry import build_encoder
+
+
+class AsrModel(nn.Module):
+    """PCM or cached mels in, log-probabilities of every exit out.
+
+    Example:
+        >>> model = AsrModel(ModelConfig())
+        >>> model.from_mels(torch.zeros(1, 4 * 30 + 3, 80), torch.tensor([30]), chunk=16, look_ahead=8).shape
+        torch.Size([6, 1, 30, 128])
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.frontend = Frontend(config)
+        self.encoder = build_encoder(config)
+
+    def from_mels(
+        self,
+        mels: Tensor,
+        lengths: Tensor,
+        *,
+        chunk: int | None = 16,
+        look_ahead: int = 8,
+        depth: int | None = None,
+    ) -> Tensor:
+        """(B, 4T + 3, mels) log-mels and (B) lengths in frames → (exits, B, T, V) log-probabilities."""
+        out: Tensor = self.encoder(
+            self.frontend.subsampling(mels), lengths, chunk=chunk, look_ahead=look_ahead, depth=depth
+        )
+        return out
+
+    forward = from_mels

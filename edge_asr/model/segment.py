@@ -1,0 +1,148 @@
+"""Deep segments: pure functions of a chunk and a window of the trunk's memory."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from edge_asr.model.config import ModelConfig
+from edge_asr.model.layers import (
+    MASKED,
+    Attention,
+    Convolution,
+    ExitHead,
+    FeedForward,
+    double,
+    halve,
+    places,
+    rotary,
+    rotate,
+    valid_mask,
+)
+
+
+class WindowLayer(nn.Module):
+    """A Conformer layer on one chunk, bidirectional inside it.
+
+    Outside the chunk its world is the trunk's memory.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.half1 = FeedForward(config.dim, config.expansion, config.dropout)
+        self.attention = Attention(config.dim, config.heads, config.dropout)
+        self.convolution = Convolution(config.dim, config.kernel, config.dropout)
+        self.half2 = FeedForward(config.dim, config.expansion, config.dropout)
+        self.norm = nn.LayerNorm(config.dim)
+
+    def forward(self, x: Tensor, keep: Tensor, view: View) -> Tensor:
+        """(B, C, d) → (B, C, d); ``keep`` (B, C, 1) is zero at padding frames."""
+        x = x + 0.5 * self.half1(x)
+        q, k, v = self.attention.project(x)
+        split = self.attention.split
+        keys = torch.cat([rotate(split(k), view.rope), view.keys], dim=1)
+        values = torch.cat([split(v), view.values], dim=1)
+        x = x + self.attention(rotate(split(q), view.rope), keys, values, view.mask)
+        norm = self.convolution.norm
+        padded = [norm(view.before) * view.before_keep, norm(x) * keep, norm(view.after) * view.after_keep]
+        x = x + self.convolution(torch.cat(padded, dim=1))
+        x = x + 0.5 * self.half2(x)
+        out: Tensor = self.norm(x)
+        return out
+
+
+class View:
+    """What a layer sees of the world outside its chunk, prepared once for all layers of a segment.
+
+    ``rope`` belongs to the chunk's own positions; ``keys`` (rotated) and ``values`` are the memory's, (B,
+    L + R, H, head_dim);
+    ``mask`` covers the chunk's own keys, then the memory's. ``before`` and ``after`` are the
+    convolution's halo from ``h1``.
+    """
+
+    def __init__(
+        self, config: ModelConfig, window: Tensor, keep: Tensor, n_left: Tensor, n_right: Tensor, pairs: bool
+    ) -> None:
+        chunk = keep.shape[1] * (2 if pairs else 1)
+        d, history, head_dim = config.dim, config.history, config.dim // config.heads
+        outside = torch.cat([window[:, :history], window[:, history + chunk :]], dim=1)
+        position = places(window.shape[1], window)
+        memory_rope = rotary(torch.cat([position[:history], position[history + chunk :]]), head_dim)
+        own = position[history : history + chunk]
+        self.rope = rotary((own[0::2] + own[1::2]) * 0.5 if pairs else own, head_dim)
+        shape = (window.shape[0], outside.shape[1], config.heads, head_dim)
+        self.keys = rotate(outside[..., d : 2 * d].reshape(shape), memory_rope)
+        self.values = outside[..., 2 * d :].reshape(shape)
+        left = torch.arange(history, device=window.device)[None] >= history - n_left[:, None]
+        right = valid_mask(n_right, window.shape[1] - history - chunk)
+        seen = torch.cat([keep[..., 0] > 0, left, right], dim=1)
+        self.mask = torch.where(seen, 0.0, MASKED)[:, None, None]
+        halo = (config.kernel // 2) * (2 if pairs else 1)
+        self.before = window[:, history - halo : history, :d]
+        self.after = F.pad(window[:, history + chunk :, :d], (0, 0, 0, halo))[:, :halo]
+        self.before_keep = left[:, history - halo :, None].to(window.dtype)
+        self.after_keep = valid_mask(n_right, halo)[..., None].to(window.dtype)
+        if pairs:
+            self.before, self.after = (
+                halve(self.before * self.before_keep),
+                halve(self.after * self.after_keep),
+            )
+            # A pair counts where its first (left: last) frame is real.
+            self.before_keep, self.after_keep = self.before_keep[:, 1::2], self.after_keep[:, 0::2]
+
+
+def look_around(
+    config: ModelConfig, branched: bool, window: Tensor, keep: Tensor, n_left: Tensor, n_right: Tensor
+) -> tuple[View, View | None]:
+    """The views of a chunk: at full rate, and at half rate where there is a branch."""
+    view = View(config, window, keep, n_left, n_right, pairs=False)
+    return view, View(config, window, keep[:, 0::2], n_left, n_right, pairs=True) if branched else None
+
+
+class DeepSegment(nn.Module):
+    """A segment beyond the trunk: layers, an optional parallel 2x branch (Splitformer), and an exit. It has no state.
+
+    Example:
+        >>> config = ModelConfig()
+        >>> one, window = torch.tensor([16]), torch.zeros(1, 64 + 16 + 8, 432)
+        >>> hidden, log_probs = DeepSegment(config, 2)(torch.zeros(1, 16, 144), window, one, one * 0, one * 0)
+        >>> log_probs.shape
+        torch.Size([1, 16, 128])
+    """
+
+    def __init__(self, config: ModelConfig, number: int) -> None:
+        super().__init__()
+        self.config = config
+        self.layers = nn.ModuleList(WindowLayer(config) for _ in range(config.layers))
+        self.branch = WindowLayer(config) if number in config.branches else None
+        self.exit = ExitHead(config.dim, config.vocabulary, config.feedback and number < config.exits)
+
+    def forward(
+        self, hidden: Tensor, window: Tensor, n_valid: Tensor, n_left: Tensor, n_right: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Runs on one chunk.
+
+        Args:
+            hidden: (B, C, d) from the segment before; C even.
+            window: (B, L + C + R, 3d), memory rows before, in and after the chunk.
+            n_valid: (B) int64, real frames of the chunk.
+            n_left: (B) int64, real rows of the L before, right-aligned.
+            n_right: (B) int64, real rows of the R after, left-aligned.
+
+        Returns:
+            hidden (B, C, d), log_probs (B, C, V).
+        """
+        keep = valid_mask(n_valid, hidden.shape[1])[..., None].to(hidden.dtype)
+        views = look_around(self.config, self.branch is not None, window, keep, n_left, n_right)
+        return self.run(hidden, keep, *views)
+
+    def run(self, hidden: Tensor, keep: Tensor, view: View, pairs: View | None) -> tuple[Tensor, Tensor]:
+        """As ``forward``, with views that several segments may share."""
+        x = hidden
+        for layer in self.layers:
+            x = layer(x, keep, view)
+        if self.branch is not None and pairs is not None:
+            x = x + double(self.branch(halve(hidden * keep), keep[:, 0::2], pairs))
+        out: tuple[Tensor, Tensor] = self.exit(x)
+        return out

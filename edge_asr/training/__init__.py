@@ -1,0 +1,1 @@
+"""Training from scratch: data, losses and the trainer (needs the ``train`` extra)."""

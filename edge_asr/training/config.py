@@ -1,0 +1,232 @@
+"""Typed configuration of a training run, read from YAML."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from edge_asr.errors import OptionError
+from edge_asr.model.config import ModelConfig
+
+T = TypeVar("T")
+
+
+def _require(condition: bool, name: str, value: object, allowed: str) -> None:
+    if not condition:
+        raise OptionError(f"training option {name} is {value!r}; allowed: {allowed}")
+
+
+def _build(cls: type[T], values: Any, where: str) -> T:
+    if not isinstance(values, dict):
+        raise OptionError(f"training option {where} is {values!r}; allowed: a mapping")
+    known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
+    for name in values:
+        _require(name in known, f"{where}.{name}", values[name], "one of " + ", ".join(sorted(known)))
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A stretch of the run with its own mixture of corpora.
+
+    Attributes:
+        until: share of the run at which the phase ends, up to 1.
+        weights: corpus → how many times an epoch holds it (fractions take a random part); corpora not
+            named count once.
+        max_seconds: longer utterances are left out.
+        splice: weight of the CTC loss on spliced sequences.
+    """
+
+    until: float = 1.0
+    weights: dict[str, float] = field(default_factory=dict)
+    max_seconds: float = 20.0
+    splice: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require(0 < self.until <= 1, "phases.until", self.until, "above 0, up to 1")
+        _require(all(w >= 0 for w in self.weights.values()), "phases.weights", self.weights, "0 or more each")
+        _require(self.max_seconds > 0, "phases.max_seconds", self.max_seconds, "above 0")
+        _require(self.splice >= 0, "phases.splice", self.splice, "0 or more")
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """Which utterances are used, below the folder that ``scripts/prepare_data.py`` wrote.
+
+    Attributes:
+        train: corpora of the training part; all that are there if empty.
+        dev: corpora of the dev part, scored during training.
+        dev_utterances: how many of each (a seeded sample).
+        speeds: factors of speed perturbation; each must have been cached.
+        max_check: utterances whose ``check`` field is above this are left out (transcript and recording
+            disagree).
+        min_seconds: shorter utterances are left out.
+    """
+
+    train: tuple[str, ...] = ()
+    dev: tuple[str, ...] = ()
+    dev_utterances: int = 80
+    speeds: tuple[float, ...] = (1.0,)
+    max_check: float = 0.4
+    min_seconds: float = 0.6
+
+    def __post_init__(self) -> None:
+        _require(self.dev_utterances >= 1, "data.dev_utterances", self.dev_utterances, "at least 1")
+        _require(
+            len(self.speeds) > 0 and all(0.5 <= s <= 2 for s in self.speeds),
+            "data.speeds",
+            self.speeds,
+            "0.5 to 2, at least one",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentConfig:
+    """Augmentation in the log-mel domain.
+
+    Attributes:
+        gain_db: loudness is changed by up to this much, either way.
+        noise_probability: share of utterances mixed with noise.
+        snr_db: range of signal-to-noise ratios.
+        bandwidth_probability: share of utterances whose highest mel bins are cut, as by a codec or a
+            telephone.
+        frequency_masks: SpecAugment masks in frequency (arXiv 1904.08779).
+        frequency_width: widest such mask, mel bins.
+        time_masks: SpecAugment masks in time.
+        time_width: widest such mask, mel rows of 10 ms.
+        time_share: at most this share of an utterance is masked by one mask.
+        tail_frames: up to this many frames of digital silence follow an utterance.
+    """
+
+    gain_db: float = 8.0
+    noise_probability: float = 0.3
+    snr_db: tuple[float, float] = (5.0, 30.0)
+    bandwidth_probability: float = 0.1
+    frequency_masks: int = 2
+    frequency_width: int = 16
+    time_masks: int = 2
+    time_width: int = 30
+    time_share: float = 0.1
+    tail_frames: int = 12
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.noise_probability <= 1, "augment.noise_probability", self.noise_probability, "0 to 1")
+        _require(
+            0 <= self.bandwidth_probability <= 1,
+            "augment.bandwidth_probability",
+            self.bandwidth_probability,
+            "0 to 1",
+        )
+        _require(self.snr_db[0] <= self.snr_db[1], "augment.snr_db", self.snr_db, "low, high")
+
+
+@dataclass(frozen=True, slots=True)
+class OptimConfig:
+    """Optimiser, schedule and batches.
+
+    Attributes:
+        minutes: length of the run in minutes of training; the schedule follows the clock. 0: follow
+            ``steps``.
+        steps: length of the run in updates where ``minutes`` is 0.
+        batch_seconds: audio in a batch.
+        optimizer: ``adamw``, or ``muon`` (matrices by Muon, the rest by AdamW).
+        peak_lr: highest learning rate of AdamW.
+        muon_lr: highest learning rate of Muon, whose updates are scaled to AdamW's size.
+        warmup_steps: linear warm-up.
+        hold: share of the run after which the rate falls linearly to 2 % of its peak.
+        weight_decay: decoupled, on matrices.
+        beta2: AdamW's second moment.
+        clip: gradient norm.
+        ema: decay of the averaged weights that are evaluated and exported.
+        chunks: chunk size in frames (0 for full) → share of batches.
+        look_ahead: R in frames → share of batches.
+        exit_weights: loss weight of each exit; all alike if empty.
+    """
+
+    minutes: float = 0.0
+    steps: int = 10_000
+    batch_seconds: float = 150.0
+    optimizer: str = "adamw"
+    peak_lr: float = 1.5e-3
+    muon_lr: float = 3e-3
+    warmup_steps: int = 200
+    hold: float = 0.4
+    weight_decay: float = 0.01
+    beta2: float = 0.98
+    clip: float = 5.0
+    ema: float = 0.998
+    chunks: dict[int, float] = field(default_factory=lambda: {8: 0.2, 16: 0.5, 32: 0.2, 0: 0.1})
+    look_ahead: dict[int, float] = field(default_factory=lambda: {0: 0.15, 8: 0.65, 16: 0.2})
+    exit_weights: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(self.optimizer in ("adamw", "muon"), "optim.optimizer", self.optimizer, "adamw, muon")
+        _require(self.minutes > 0 or self.steps > 0, "optim.steps", self.steps, "above 0 unless minutes is")
+        _require(self.batch_seconds >= 1, "optim.batch_seconds", self.batch_seconds, "at least 1")
+        _require(0 <= self.hold < 1, "optim.hold", self.hold, "0 to below 1")
+        _require(0 <= self.ema < 1, "optim.ema", self.ema, "0 to below 1")
+        _require(
+            all(c >= 0 and c % 2 == 0 for c in self.chunks),
+            "optim.chunks",
+            self.chunks,
+            "even numbers of frames, 0 for full",
+        )
+        _require(all(r >= 0 for r in self.look_ahead), "optim.look_ahead", self.look_ahead, "0 or more frames")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """A whole run; ``TrainConfig.load(path)`` reads it from YAML."""
+
+    name: str
+    model: ModelConfig
+    data: DataConfig = field(default_factory=DataConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    phases: tuple[Phase, ...] = (Phase(),)
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        ends = [p.until for p in self.phases]
+        _require(
+            bool(ends) and ends == sorted(ends) and ends[-1] == 1.0,
+            "phases",
+            ends,
+            "ascending ends, the last 1.0",
+        )
+
+    @classmethod
+    def from_dict(cls, values: Any) -> TrainConfig:
+        """Builds and validates a run from parsed YAML."""
+        if not isinstance(values, dict):
+            raise OptionError(f"training configuration is {type(values).__name__}; allowed: a mapping")
+        known = {f.name for f in fields(cls)}
+        for name in values:
+            _require(name in known, name, values[name], "one of " + ", ".join(sorted(known)))
+        for name in ("name", "model"):
+            _require(name in values, name, None, "must be given")
+        return cls(
+            name=str(values["name"]),
+            model=ModelConfig.from_dict(values["model"]),
+            data=_build(DataConfig, values.get("data", {}), "data"),
+            augment=_build(AugmentConfig, values.get("augment", {}), "augment"),
+            optim=_build(OptimConfig, values.get("optim", {}), "optim"),
+            phases=tuple(_build(Phase, p, "phases") for p in values.get("phases", [{}])),
+            seed=int(values.get("seed", 1)),
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> TrainConfig:
+        """Reads a YAML file; OptionError names a wrong entry."""
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise OptionError(f"training configuration {str(path)!r} cannot be read: {error}") from error
+        return cls.from_dict(values)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as kept in checkpoints."""
+        return asdict(self) | {"model": self.model.to_dict()}

@@ -1,0 +1,1 @@
+"""Corpora as lhotse manifests, cached features, augmentation and batches."""

@@ -1,0 +1,66 @@
+"""Augmentation of log-mel batches: gain, noise, bandwidth and SpecAugment."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from edge_asr.model.logmel import LOG_FLOOR
+from edge_asr.training.config import AugmentConfig
+
+DB = math.log(10) / 10  # natural-log power units in a decibel
+
+
+class Augmenter:
+    """Changes log-mels (T, bins) of one utterance at random; the generator is passed in, so a run can be repeated.
+
+    Mixing happens on mel powers: the logarithm of the sum of speech's and noise's energies, which is what
+    the frontend
+    would give for the sum of two uncorrelated signals.
+    """
+
+    def __init__(
+        self, config: AugmentConfig, mean: npt.NDArray[np.float32], noise: npt.NDArray[np.float16] | None
+    ) -> None:
+        self.config = config
+        self.mean = torch.from_numpy(mean)
+        self.noise = noise
+
+    def __call__(self, mels: Tensor, rng: np.random.Generator) -> Tensor:
+        """Log-mels (T, bins) float32 → changed copy of the same shape."""
+        c = self.config
+        x = mels + rng.uniform(-c.gain_db, c.gain_db) * DB
+        if self.noise is not None and rng.random() < c.noise_probability:
+            x = self._mix(x, rng)
+        if rng.random() < c.bandwidth_probability:
+            cut = int(rng.integers(55, x.shape[1]))
+            x[:, cut:] -= torch.linspace(0, rng.uniform(5, 60) * DB, x.shape[1] - cut)
+        x.clamp_(min=LOG_FLOOR)
+        return self._mask(x, rng)
+
+    def _mix(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        assert self.noise is not None
+        rows = len(x)
+        start = int(rng.integers(0, max(1, len(self.noise) - rows)))
+        noise = torch.from_numpy(self.noise[start : start + rows].astype(np.float32))
+        if len(noise) < rows:
+            noise = noise.repeat(-(-rows // len(noise)), 1)[:rows]
+        snr = rng.uniform(*self.config.snr_db) * DB
+        level = x.exp().mean().log() - noise.exp().mean().log() - snr
+        return torch.logaddexp(x, noise + level)
+
+    def _mask(self, x: Tensor, rng: np.random.Generator) -> Tensor:
+        c = self.config
+        for _ in range(c.frequency_masks):
+            width = int(rng.integers(0, c.frequency_width + 1))
+            first = int(rng.integers(0, x.shape[1] - width + 1))
+            x[:, first : first + width] = self.mean[first : first + width]
+        for _ in range(c.time_masks):
+            width = int(rng.integers(0, min(c.time_width, int(c.time_share * len(x))) + 1))
+            first = int(rng.integers(0, len(x) - width + 1))
+            x[first : first + width] = self.mean
+        return x

@@ -1,0 +1,161 @@
+"""Batches.
+
+Utterances of alike length from weighted corpora, in an order that a seed fixes and a resumed run finds
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from lhotse import CutSet, MonoCut
+from lhotse.dataset import DynamicBucketingSampler
+from torch import Tensor
+
+from edge_asr.errors import DataError
+from edge_asr.model.logmel import LOG_FLOOR
+from edge_asr.training.config import DataConfig, Phase
+from edge_asr.training.data.augment import Augmenter
+from edge_asr.training.data.features import MelStore
+from edge_asr.training.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Padded utterances.
+
+    Attributes:
+        mels: (B, 4T + 3, bins) float32.
+        lengths: (B) int64, frames of 40 ms.
+        targets: (sum of target_lengths) int64 token ids.
+        target_lengths: (B) int64.
+        seconds: audio in the batch, padding not counted.
+        texts: the transcripts.
+    """
+
+    mels: Tensor
+    lengths: Tensor
+    targets: Tensor
+    target_lengths: Tensor
+    seconds: float
+    texts: list[str]
+
+
+def read_part(prepared: Path, split: str, corpora: tuple[str, ...]) -> dict[str, list[MonoCut]]:
+    """Cuts of a prepared folder's split, by corpus; all corpora if none is named."""
+    folders = sorted(p.parent for p in (prepared / split).glob("*/cuts.jsonl.gz"))
+    known = {p.name: p for p in folders}
+    for name in corpora:
+        if name not in known:
+            raise DataError(
+                f"corpus {name!r} is not prepared in {str(prepared / split)!r}; there: {', '.join(known) or 'nothing'}"
+            )
+    names = corpora or tuple(known)
+    if not names:
+        raise DataError(f"folder {str(prepared / split)!r} holds no prepared corpus: run scripts/prepare_data.py first")
+    return {name: list(CutSet.from_file(known[name] / "cuts.jsonl.gz")) for name in names}
+
+
+def open_store(prepared: Path, split: str, corpora: list[str], speeds: tuple[float, ...]) -> MelStore:
+    """The cached features of corpora at the given speeds."""
+    return MelStore([prepared / "features" / f"{split}-{name}-{speed:.1f}.f16" for name in corpora for speed in speeds])
+
+
+def usable(cut: MonoCut, config: DataConfig) -> bool:
+    """Whether an utterance is long enough and its transcript is believed."""
+    check = (cut.custom or {}).get("check", 0.0)
+    return bool(cut.duration >= config.min_seconds and check <= config.max_check)
+
+
+def epoch_cuts(corpora: dict[str, list[MonoCut]], phase: Phase, rng: np.random.Generator) -> list[MonoCut]:
+    """One epoch: each corpus as often as its weight says, a fractional rest as a random part."""
+    chosen: list[MonoCut] = []
+    for name, cuts in sorted(corpora.items()):
+        weight = phase.weights.get(name, 1.0)
+        fitting = [c for c in cuts if c.duration <= phase.max_seconds]
+        chosen += fitting * int(weight)
+        part = round((weight - int(weight)) * len(fitting))
+        chosen += [fitting[i] for i in rng.permutation(len(fitting))[:part]]
+    if not chosen:
+        raise DataError("the phase's weights and max_seconds leave no utterance to train on")
+    return [cut.with_id(f"{cut.id}#{i}") for i, cut in enumerate(chosen)]
+
+
+class Loader:
+    """Makes batches of an epoch.
+
+    The same (phase, epoch) gives the same batches, so a run resumes by their number.
+    """
+
+    def __init__(
+        self,
+        corpora: dict[str, list[MonoCut]],
+        store: MelStore,
+        tokenizer: Tokenizer,
+        augmenter: Augmenter | None,
+        config: DataConfig,
+        *,
+        batch_seconds: float,
+        seed: int,
+    ) -> None:
+        self.corpora = {name: [c for c in cuts if usable(c, config)] for name, cuts in corpora.items()}
+        self.store, self.tokenizer, self.augmenter, self.config = store, tokenizer, augmenter, config
+        self.batch_seconds, self.seed = batch_seconds, seed
+        self._ids: dict[str, list[int]] = {}
+
+    def epoch(self, phase: Phase, phase_number: int, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """Batches of one epoch, beginning after the first ``skip``."""
+        cuts = epoch_cuts(self.corpora, phase, np.random.default_rng([self.seed, phase_number, epoch]))
+        sampler = DynamicBucketingSampler(
+            CutSet.from_cuts(cuts),
+            max_duration=self.batch_seconds,
+            num_buckets=min(20, max(2, len(cuts) // 50)),
+            shuffle=True,
+            seed=self.seed + 1000 * phase_number + epoch,
+            buffer_size=len(cuts),
+        )
+        for number, chosen in enumerate(sampler):
+            if number >= skip:
+                yield self.collate(list(chosen), np.random.default_rng([self.seed, phase_number, epoch, number]))
+
+    def collate(self, cuts: list[MonoCut], rng: np.random.Generator | None) -> Batch:
+        """Loads, augments (where a generator is given) and pads utterances."""
+        rows: list[Tensor] = []
+        for cut in cuts:
+            speed = self.config.speeds[0] if rng is None else float(rng.choice(self.config.speeds))
+            mels = torch.from_numpy(self.store.get(cut.id.split("#")[0], speed).astype(np.float32))
+            if rng is not None and self.augmenter is not None:
+                mels = self.augmenter(mels, rng)
+                tail = 4 * int(rng.integers(0, self.augmenter.config.tail_frames + 1))
+                mels = torch.nn.functional.pad(mels, (0, 0, 0, tail), value=LOG_FLOOR)
+            rows.append(mels)
+        lengths = torch.tensor([(len(r) - 3) // 4 for r in rows])
+        mels = torch.full((len(rows), 4 * int(lengths.max()) + 3, rows[0].shape[1]), LOG_FLOOR)
+        for i, row in enumerate(rows):
+            mels[i, : len(row)] = row
+        texts = [cut.supervisions[0].text for cut in cuts]
+        ids = [self._encode(text) for text in texts]
+        return Batch(
+            mels,
+            lengths,
+            torch.tensor([i for t in ids for i in t], dtype=torch.int64),
+            torch.tensor([len(t) for t in ids]),
+            sum(cut.duration for cut in cuts),
+            texts,
+        )
+
+    def _encode(self, text: str) -> list[int]:
+        if text not in self._ids:
+            self._ids[text] = self.tokenizer.encode(text)
+        return self._ids[text]
+
+
+def sample_cuts(cuts: list[MonoCut], count: int, seed: int) -> list[MonoCut]:
+    """A seeded sample, sorted by duration so that batches pad little."""
+    order: npt.NDArray[np.int64] = np.random.default_rng(seed).permutation(len(cuts))[:count]
+    return sorted((cuts[i] for i in order), key=lambda c: c.duration)

@@ -1,0 +1,49 @@
+"""CTC over all exits at once, and over spliced sequences."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from edge_asr.training.data.batches import Batch
+
+
+def splice(log_probs: Tensor, chunk: int, generator: torch.Generator) -> Tensor:
+    """Takes each chunk of each utterance from a random exit, as a runtime with per-chunk exits would.
+
+    Args:
+        log_probs: (exits, B, T, V).
+        chunk: frames a chunk.
+        generator: source of randomness.
+
+    Returns:
+        (B, T, V).
+    """
+    exits, batch, time, vocabulary = log_probs.shape
+    count = -(-time // chunk)
+    choice = torch.randint(exits, (batch, count), generator=generator).repeat_interleave(chunk, dim=1)[:, :time]
+    index = choice.to(log_probs.device)[None, :, :, None].expand(1, batch, time, vocabulary)
+    return log_probs.gather(0, index)[0]
+
+
+def ctc_losses(log_probs: Tensor, batch: Batch) -> Tensor:
+    """Mean CTC loss per token of each of E sequences of log-probabilities, in one call.
+
+    Args:
+        log_probs: (E, B, T, V).
+        batch: lengths and targets.
+
+    Returns:
+        (E) losses; an utterance too short for its transcript counts as zero.
+    """
+    exits, size, time, vocabulary = log_probs.shape
+    losses = F.ctc_loss(
+        log_probs.permute(2, 0, 1, 3).reshape(time, exits * size, vocabulary),
+        batch.targets.repeat(exits),
+        batch.lengths.repeat(exits),
+        batch.target_lengths.repeat(exits),
+        reduction="none",
+        zero_infinity=True,
+    ).reshape(exits, size)
+    return losses.sum(dim=1) / batch.target_lengths.sum()

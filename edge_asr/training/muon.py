@@ -1,0 +1,71 @@
+"""Muon in float32: momentum whose matrix updates are orthogonalised.
+
+torch.optim.Muon works in bfloat16, which a CPU without native bfloat16 emulates (measured: 4.5 s an
+update of a 7 M parameter
+model on two AVX2 cores). This one works in the parameters' own type and takes matrices of one shape together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic iteration, K. Jordan et al., "Muon" (2024)
+
+
+def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
+    """Newton–Schulz iteration towards the nearest semi-orthogonal matrix: (N, rows, columns), any shape.
+
+    Singular values end between about 0.7 and 1.2.
+    """
+    a, b, c = COEFFICIENTS
+    x: Tensor = matrices.mT if matrices.shape[-2] > matrices.shape[-1] else matrices
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
+    for _ in range(steps):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    result: Tensor = x.mT if matrices.shape[-2] > matrices.shape[-1] else x
+    return result
+
+
+class Muon(torch.optim.Optimizer):
+    """Muon with Nesterov momentum and decoupled weight decay, updates scaled to AdamW's size (arXiv 2502.16982).
+
+    Args:
+        params: matrices only.
+        lr: learning rate, comparable with AdamW's.
+        momentum: of the gradient.
+        weight_decay: decoupled.
+
+    Example:
+        >>> weight = torch.nn.Parameter(torch.randn(8, 4))
+        >>> optimizer = Muon([weight], lr=1e-3)
+    """
+
+    def __init__(
+        self, params: Iterable[Tensor], lr: float = 1e-3, momentum: float = 0.95, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One update."""
+        loss = None if closure is None else closure()
+        for group in self.param_groups:
+            shapes: dict[torch.Size, list[Tensor]] = {}
+            for p in group["params"]:
+                if p.grad is not None:
+                    shapes.setdefault(p.shape, []).append(p)
+            for shape, params in shapes.items():
+                updates = []
+                for p in params:
+                    assert p.grad is not None
+                    momentum = self.state[p].setdefault("momentum", torch.zeros_like(p))
+                    momentum.lerp_(p.grad, 1 - group["momentum"])
+                    updates.append(p.grad.lerp(momentum, group["momentum"]))
+                scale = 0.2 * max(shape) ** 0.5
+                for p, update in zip(params, orthogonalise(torch.stack(updates)), strict=True):
+                    p.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"] * scale)
+        return loss

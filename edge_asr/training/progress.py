@@ -1,0 +1,99 @@
+"""What a run shows and logs: a rich progress line, ``train.csv`` and ``dev.csv``."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from edge_asr.training.config import TrainConfig
+
+if TYPE_CHECKING:
+    from edge_asr.training.trainer import Trainer
+
+
+def append_csv(path: Path, row: dict[str, Any]) -> None:
+    """Appends a row, with a header if the file is new."""
+    new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+class Reporter:
+    """Shows loss per exit and speed on a terminal (or a line every 50 updates elsewhere), and appends to CSV files."""
+
+    def __init__(self, out: Path, config: TrainConfig, every: int = 50) -> None:
+        self.out, self.every = out, every
+        self.console = Console(file=sys.stderr)
+        self.bar = Progress(
+            TextColumn(config.name), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[text]}"),
+            TimeElapsedColumn(), TimeRemainingColumn(), console=self.console, disable=not self.console.is_terminal,
+        )  # fmt: skip
+        self.task = self.bar.add_task("train", total=1.0, text="")
+        self._seconds = self._spent = 0.0
+
+    def __enter__(self) -> Reporter:
+        self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.bar.stop()
+
+    def train(self, trainer: Trainer, row: dict[str, Any], seconds: float, spent: float) -> None:
+        """Reports one update: ``seconds`` of audio in ``spent`` seconds of time."""
+        self._seconds, self._spent = self._seconds + seconds, self._spent + spent
+        losses = " ".join(f"{x:.2f}" for x in row["losses"])
+        speed = seconds / max(spent, 1e-9)
+        text = f"step {trainer.step} loss {losses} {speed:.0f} s/s"
+        self.bar.update(self.task, completed=trainer.progress, text=text)
+        append_csv(
+            self.out / "train.csv",
+            {
+                "step": trainer.step,
+                "phase": trainer.phase,
+                "epoch": trainer.epoch,
+                "elapsed": round(trainer.elapsed, 1),
+                "progress": round(trainer.progress, 4),
+                "chunk": row["chunk"],
+                "rate": round(row["rate"], 4),
+                "norm": row["norm"],
+                "splice": row["splice"],
+                "audio_per_second": round(speed, 1),
+            }
+            | {f"loss{i}": x for i, x in enumerate(row["losses"], 1)},
+        )
+        if trainer.step % self.every == 0 and not self.console.is_terminal:
+            mean = self._seconds / max(self._spent, 1e-9)
+            self.console.print(
+                f"{trainer.progress:6.1%} step {trainer.step} loss {losses} norm {row['norm']} {mean:.0f} s/s"
+            )
+            self._seconds = self._spent = 0.0
+
+    def dev(self, trainer: Trainer, wers: dict[str, list[float]]) -> None:
+        """Reports WER per exit on the dev samples."""
+        for name, values in wers.items():
+            self.console.print(
+                f"{trainer.progress:6.1%} step {trainer.step} WER {name}: " + " ".join(f"{w:.1%}" for w in values)
+            )
+            append_csv(
+                self.out / "dev.csv",
+                {"step": trainer.step, "elapsed": round(trainer.elapsed, 1), "corpus": name}
+                | {f"wer{i}": round(w, 4) for i, w in enumerate(values, 1)},
+            )

@@ -1,0 +1,101 @@
+"""The model card, written from what is known of a model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edge_asr.model.config import ModelConfig
+from export.parity import Parity
+from export.writer import BundleOptions
+
+CORPORA = {
+    "librispeech": "LibriSpeech (Panayotov et al. 2015), CC BY 4.0",
+    "commonvoice": "Mozilla Common Voice, CC0",
+    "kathleen": "Kathleen, one US speaker, CC0 1.0",
+    "ljspeech": "LJ Speech (Ito 2017), public domain",
+    "speechocean762": "speechocean762 (Zhang et al. 2021), free for commercial and non-commercial use, CC BY 4.0",
+    "synthetic-kokoro": "synthetic speech by Kokoro-82M (Apache-2.0) reading public-domain books",
+    "vctk": "VCTK (Yamagishi et al.), ODC-By 1.0",
+}
+
+
+def _corpora(notes: dict[str, Any]) -> list[str]:
+    names = notes.get("corpora") or {}
+    lines = []
+    for name, hours in names.items():
+        licence = next((text for key, text in CORPORA.items() if name.startswith(key)), "licence not recorded")
+        lines.append(f"- `{name}`, {hours:.2f} h: {licence}")
+    return lines or ["- not recorded"]
+
+
+def model_card(
+    config: ModelConfig,
+    options: BundleOptions,
+    exits: list[dict[str, Any]],
+    share: float,
+    parity: list[Parity],
+    notes: dict[str, Any],
+) -> str:
+    """The card as Markdown.
+
+    What the model is, what it was trained on, what it costs, and what it must not be used for.
+    """
+    name = str(round(options.chunk * 40))
+    rows = [
+        f"| {e['exit']} | {e['params'] / 1e6:.2f} | "
+        + " | ".join(f"{m / 1e6:.1f}" for m in e["macs_per_second"].values())
+        + " |"
+        for e in exits
+    ]
+    chunks = list(exits[0]["macs_per_second"])
+    checks = [
+        f"| {p.precision} | {'full' if p.chunk is None else 40 * p.chunk} "
+        f"| {p.largest:.1e} | {p.variation:.4f} | {p.agreement:.4f} |"
+        for p in parity
+    ]
+    trained = f"{notes['step']} updates, {notes['elapsed'] / 60:.0f} minutes" if "step" in notes else "not recorded"
+    branches = ", ".join(map(str, config.branches))
+    return "\n".join(
+        [
+            f"# {options.name}",
+            "",
+            f"English speech recognition with {config.exits} exits ({config.architecture}, d={config.dim},",
+            f"{config.layers} layers a segment, parallel 2x branches on segments {branches}),",
+            f"{config.vocabulary} word pieces, CTC. Trained from scratch, without a teacher.",
+            "",
+            "## Cost",
+            "Cumulative: what has run when the exit has spoken, frontend, heads and feedback counted.",
+            "",
+            "| exit | parameters (M) | " + " | ".join(f"MMAC/s, {c}" for c in chunks) + " |",
+            "| --- | --- |" + " --- |" * len(chunks),
+            *rows,
+            "",
+            f"In the int8 graphs every matrix product with a constant matrix is int8: {share:.1%} of the encoder's",
+            f"work at {name} ms; attention scores and depthwise convolutions stay in float32.",
+            "",
+            "## Agreement with torch",
+            "Posteriors of the runtime on this bundle against the torch model, on a sample recording; the worst exit.",
+            "",
+            "| precision | chunk (ms) | largest difference | mean total variation | same best token |",
+            "| --- | --- | --- | --- | --- |",
+            *checks,
+            "",
+            "## Training data",
+            *_corpora(notes),
+            "",
+            f"Training: {trained}.",
+            "",
+            "## Accuracy",
+            "`docs/results.md` in the repository has each figure with its command, commit, data and machine.",
+            "",
+            "## Weaknesses",
+            "Little training data: rare words and names are often misspelt; accents, noise, far microphones and",
+            "telephone speech are much worse than read English. Text comes without punctuation. It knows English only and writes",
+            "English words for any speech.",
+            "",
+            "## Not to be used for",
+            "Decisions about people (legal, medical, hiring, policing), covert surveillance, or anything where a wrong",
+            "word does harm.",
+            "",
+        ]
+    )

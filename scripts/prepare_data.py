@@ -1,0 +1,130 @@
+"""Prepares training data: unpacks tar + manifest pairs, checks them, caches log-mels, and prints a table.
+
+    python scripts/prepare_data.py --from DATA --out PREPARED [--speeds 0.9,1.0,1.1] [--noise noise/esc10.tar]
+
+DATA holds `<split>/<corpus>.tar` with `<corpus>.jsonl` beside it. Corpora in LibriSpeech layout need no tar:
+    lhotse download librispeech -p mini_librispeech DIR
+    python scripts/prepare_data.py --librispeech DIR/LibriSpeech --out PREPARED
+Safe to interrupt: what is finished is not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tarfile
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from lhotse import CutSet
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from edge_asr.errors import DataError, EdgeAsrError
+from edge_asr.model.logmel import LogMel
+from edge_asr.training.data.corpus import AUDIO_SUFFIXES, read_corpus
+from edge_asr.training.data.features import cache_features, read_audio, utterance_mels
+from edge_asr.training.data.unpack import Prepared, find_pairs, unpack
+
+
+def _cache(folder: Path, path: Path, speed: float) -> str:
+    torch.set_num_threads(1)
+    cache_features(CutSet.from_file(folder / "cuts.jsonl.gz").to_eager(), path, speed)
+    return path.name
+
+
+def _noise(tar: Path, out: Path, console: Console) -> int:
+    folder = out / "noise"
+    if not (folder / "noise.npy").exists():
+        with tarfile.open(tar) as archive:
+            archive.extractall(folder, filter="data")
+        clips = sorted(p for p in folder.rglob("*") if p.suffix in AUDIO_SUFFIXES)
+        if not clips:
+            raise DataError(f"noise archive {str(tar)!r} holds no audio ({', '.join(AUDIO_SUFFIXES)})")
+        logmel = LogMel()
+        mels = []
+        for clip in clips:
+            try:
+                mels.append(utterance_mels(logmel, read_audio(str(clip))))
+            except DataError as error:
+                console.print(f"left out: {error}")
+        if not mels:
+            raise DataError(f"noise archive {str(tar)!r}: none of its {len(clips)} clips can be read")
+        np.save(folder / "noise.npy", np.concatenate(mels))
+    return len(np.load(folder / "noise.npy", mmap_mode="r"))
+
+
+def _librispeech(root: Path, out: Path) -> list[Prepared]:
+    result = []
+    for folder in sorted(p for p in root.iterdir() if p.is_dir() and next(p.rglob("*.trans.txt"), None)):
+        split = "train" if folder.name.startswith("train") else "dev" if folder.name.startswith("dev") else "test"
+        target = out / split / f"librispeech-{folder.name}"
+        target.mkdir(parents=True, exist_ok=True)
+        cuts = read_corpus(folder)
+        cuts.to_file(target / "cuts.jsonl.gz")
+        speakers = {s.speaker for cut in cuts for s in cut.supervisions}
+        result.append(
+            Prepared(target.name, split, len(cuts), sum(c.duration for c in cuts) / 3600, len(speakers), "", "")
+        )
+    if not result:
+        raise DataError(f"folder {str(root)!r} holds no LibriSpeech part (a folder with *.trans.txt below it)")
+    return result
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--from", dest="data", type=Path, help="folder of <split>/<corpus>.tar + .jsonl pairs")
+    source.add_argument("--librispeech", type=Path, help="folder that holds train-clean-5, dev-clean, …")
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument(
+        "--speeds", default="1.0", help="comma-separated factors for the training part (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--noise", type=Path, help="tar of noise clips; relative to --from (default: noise/*.tar there)"
+    )
+    parser.add_argument("--jobs", type=int, default=2)
+    args = parser.parse_args()
+    console = Console()
+    try:
+        speeds = [float(s) for s in args.speeds.split(",")]
+        if args.data:
+            corpora = [unpack(s, t, m, args.out, console.print) for s, t, m in find_pairs(args.data)]
+        else:
+            corpora = _librispeech(args.librispeech, args.out)
+        jobs = [(c, s) for c in corpora for s in (speeds if c.split == "train" else [1.0])]
+        with ProcessPoolExecutor(args.jobs) as pool, Progress(console=console) as progress:
+            task = progress.add_task("log-mel features", total=sum(c.hours for c, _ in jobs))
+            futures = [
+                (
+                    c,
+                    pool.submit(
+                        _cache,
+                        args.out / c.split / c.name,
+                        args.out / "features" / f"{c.split}-{c.name}-{s:.1f}.f16",
+                        s,
+                    ),
+                )
+                for c, s in sorted(jobs, key=lambda job: -job[0].hours)
+            ]
+            for corpus, future in futures:
+                future.result()
+                progress.advance(task, corpus.hours)
+        noise = args.noise or next(iter(sorted((args.data or args.librispeech).glob("noise/*.tar"))), None)
+        if noise:
+            console.print(f"noise: {_noise(noise, args.out, console) / 100:.0f} s")
+    except EdgeAsrError as error:
+        console.print(f"[red]error:[/red] {error}")
+        return 1
+    table = Table("split", "corpus", "utterances", "hours", "speakers", "sha256 of the archive")
+    for c in corpora:
+        table.add_row(c.split, c.name, str(c.utterances), f"{c.hours:.2f}", str(c.speakers), c.tar_sha256[:16])
+    console.print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
