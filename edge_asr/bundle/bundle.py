@@ -65,9 +65,7 @@ class Bundle:
         if name is None:
             return self.spec.default_precision
         if name not in self.spec.segments:
-            raise OptionError(
-                f"precision={name!r}: bundle {self.spec.name!r} has {', '.join(self.spec.segments)}"
-            )
+            raise OptionError(f"precision={name!r}: bundle {self.spec.name!r} has {', '.join(self.spec.segments)}")
         return name
 
     def graphs(self, precision: str) -> dict[str, Path]:
@@ -108,6 +106,4 @@ def _check(path: Path, expected: FileSpec) -> None:
     except OSError as error:
         raise BundleError(f"can't be read: {error.strerror or error}", file=path) from error
     if digest != expected.sha256:
-        raise BundleError(
-            f"is damaged: checksum {digest}, expected {expected.sha256}", file=path, field="sha256"
-        )
+        raise BundleError(f"is damaged: checksum {digest}, expected {expected.sha256}", file=path, field="sha256")

@@ -56,6 +56,4 @@ def resolve(model: str | Path) -> Path:
     if str(model) and Path(model).expanduser().is_dir():
         return Path(model).expanduser()
     known = ", ".join(models) if models else f"none (set {VARIABLE} to a directory that holds bundles)"
-    raise UnknownModelError(
-        f"model {str(model)!r} is neither a known model nor a directory; known models: {known}"
-    )
+    raise UnknownModelError(f"model {str(model)!r} is neither a known model nor a directory; known models: {known}")

@@ -47,9 +47,7 @@ class PolicySpec:
             fields.fail("precision", f"is {precision!r}, expected one of: {', '.join(spec.segments)}")
         digest = graphs_digest(spec, precision)
         if fields.text("graphs") != digest:
-            fields.fail(
-                "graphs", f"isn't {digest}: the thresholds were calibrated on other graphs; calibrate again"
-            )
+            fields.fail("graphs", f"isn't {digest}: calibrated on other graphs; delete this file and calibrate again")
         entries = fields.mapping("thresholds")
         thresholds = {}
         for chunk in entries:

@@ -124,15 +124,11 @@ class BundleSpec:
             default_precision=fields.text("default_precision"),
             exits=_exits(fields, encoder),
             files=_files(fields.mapping("files")),
-            metrics=MappingProxyType(dict(fields.value("metrics")))
-            if _has_metrics(fields)
-            else MappingProxyType({}),
+            metrics=MappingProxyType(dict(fields.value("metrics"))) if _has_metrics(fields) else MappingProxyType({}),
         )
         if spec.default_precision not in spec.segments:
             have = ", ".join(spec.segments)
-            fields.fail(
-                "default_precision", f"is {spec.default_precision!r}, expected one of segments: {have}"
-            )
+            fields.fail("default_precision", f"is {spec.default_precision!r}, expected one of segments: {have}")
         for where, file in spec.references():
             if file not in spec.files:
                 fields.fail("files", f"lacks {file!r}, which {where} names")
@@ -218,9 +214,7 @@ def _exits(fields: Fields, encoder: EncoderSpec) -> tuple[ExitSpec, ...]:
     result = []
     for number, entry in enumerate(fields.mappings("exits"), start=1):
         if entry.integer("exit", minimum=1) != number:
-            entry.fail(
-                "exit", f"is {entry.value('exit')}, expected {number}: exits are listed in order from 1"
-            )
+            entry.fail("exit", f"is {entry.value('exit')}, expected {number}: exits are listed in order from 1")
         macs = entry.mapping("macs_per_second")
         result.append(
             ExitSpec(

@@ -54,9 +54,7 @@ class EncoderStream:
         spec = bundle.spec
         if chunk_frames is not None and chunk_frames not in spec.chunks.allowed:
             allowed = ", ".join(map(str, spec.chunks.allowed))
-            raise OptionError(
-                f"chunk_frames={chunk_frames!r}: bundle {spec.name!r} allows {allowed}, or None for full"
-            )
+            raise OptionError(f"chunk_frames={chunk_frames!r}: bundle {spec.name!r} allows {allowed}, or None for full")
         self._spec, self._engine, self._policy = spec, engine, policy
         self._chunk_frames, self._all_exits = chunk_frames, all_exits
         self._cutter = _cutter(spec, full=chunk_frames is None)
@@ -111,9 +109,7 @@ class EncoderStream:
             if part.ends:
                 decided += self._utterance.flush()
                 self._piece += 1
-                self._first_frame += (
-                    self._utterance.samples // self._spec.frontend.hop
-                )  # pieces are whole frames
+                self._first_frame += self._utterance.samples // self._spec.frontend.hop  # pieces are whole frames
                 self._utterance = self._start(self._piece, self._first_frame)
         return decided
 

@@ -45,9 +45,7 @@ class FrameBuffer:
 
     def _reserve(self, count: int) -> int:
         if self.end - self._start + count > len(self._data):
-            raise ValueError(
-                f"{count} rows more than {self.end - self._start} don't fit in {len(self._data)}"
-            )
+            raise ValueError(f"{count} rows more than {self.end - self._start} don't fit in {len(self._data)}")
         if self.end - self._first + count > len(self._data):
             alive = self._data[self._start - self._first : self.end - self._first]
             self._data[: len(alive)] = alive  # NumPy copies overlapping memory safely

@@ -123,9 +123,7 @@ def _check(
     ):
         for name, size in expected.items():
             if name not in found:
-                raise BundleError(
-                    f"the graph lacks this {kind}; it has {', '.join(found)}", file=file, field=name
-                )
+                raise BundleError(f"the graph lacks this {kind}; it has {', '.join(found)}", file=file, field=name)
             last = found[name][-1] if found[name] else None
             if size is not None and isinstance(last, int) and last != size:
                 raise BundleError(f"the {kind}'s last axis is {last}, expected {size}", file=file, field=name)

@@ -51,9 +51,7 @@ class Recognizer:
     precision: str
 
     @classmethod
-    def load(
-        cls, model: str | Path = "en-tiny", *, precision: str | None = None, threads: int = 1
-    ) -> Recognizer:
+    def load(cls, model: str | Path = "en-tiny", *, precision: str | None = None, threads: int = 1) -> Recognizer:
         """Loads a model.
 
         Args:
@@ -107,9 +105,7 @@ class Recognizer:
         started = time.perf_counter()
         if isinstance(audio, (str, Path)):
             with AudioReader(audio) as reader:
-                stream = self.stream(
-                    sample_rate=reader.sample_rate, chunk=chunk, exit=exit, formatter=formatter
-                )
+                stream = self.stream(sample_rate=reader.sample_rate, chunk=chunk, exit=exit, formatter=formatter)
                 for block in reader.blocks():
                     stream.feed(block)
         else:
@@ -185,9 +181,7 @@ class Recognizer:
             return self._threshold_policy(str(chunk))
         depth = int(exit) if isinstance(exit, str) and exit.isdecimal() else exit
         if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= exits:
-            raise OptionError(
-                f"exit={exit!r}: bundle {self.bundle.spec.name!r} has exits 1 to {exits}, or {AUTO!r}"
-            )
+            raise OptionError(f"exit={exit!r}: bundle {self.bundle.spec.name!r} has exits 1 to {exits}, or {AUTO!r}")
         return FixedPolicy(depth)
 
     def _threshold_policy(self, chunk: str) -> Policy:
@@ -196,9 +190,7 @@ class Recognizer:
         if spec.encoder.exits == 1:
             return FixedPolicy(1)
         if calibrated is None:
-            raise OptionError(
-                f"exit={AUTO!r}: bundle {spec.name!r} has no policy.json with thresholds; {advice}"
-            )
+            raise OptionError(f"exit={AUTO!r}: bundle {spec.name!r} has no policy.json with thresholds; {advice}")
         if calibrated.precision != self.precision:
             have = f"thresholds for precision {calibrated.precision}, not {self.precision}"
             raise OptionError(f"exit={AUTO!r}: bundle {spec.name!r} has {have}; {advice}")

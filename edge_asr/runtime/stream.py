@@ -113,9 +113,7 @@ class Stream:
             OptionError: If the stream doesn't keep it.
         """
         if self._kept is None:
-            raise OptionError(
-                "keep_log_probs=False: the splice wasn't kept; ask for it when the stream is made"
-            )
+            raise OptionError("keep_log_probs=False: the splice wasn't kept; ask for it when the stream is made")
         return np.concatenate([np.zeros((0, self._width), dtype=np.float32), *self._kept])
 
     def finish(self) -> Transcript:
@@ -157,18 +155,15 @@ class Stream:
             if chunk.piece != self._piece:
                 self._piece = chunk.piece
                 self._decoder.boundary()
-                self._text += " "  # a cut is never inside a word
-            self._audio_end = (
-                max(self._audio_end, chunk.first_frame + chunk.n_audio) if chunk.n_audio else self._audio_end
-            )
+                self._text += " "  # pieces are cut where it is silent: between words
+            if chunk.n_audio:
+                self._audio_end = chunk.first_frame + chunk.n_audio
             self._chunks.append(self._record(chunk))
             tokens = self._decoder.push(chunk.log_probs, chunk.first_frame)
             self._text += self._table.join(token.id for token in tokens)
             for token in tokens:
                 seconds = min(token.frame, self._audio_end) * self._frame_seconds
-                self._tokens.append(
-                    TokenResult(token.id, self._table.pieces[token.id], seconds, token.log_prob)
-                )
+                self._tokens.append(TokenResult(token.id, self._table.pieces[token.id], seconds, token.log_prob))
             if self._kept is not None:
                 self._kept.append(chunk.log_probs)
 

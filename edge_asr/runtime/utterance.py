@@ -90,9 +90,7 @@ class UtteranceEncoder:
         """
         self._samples += len(pcm)
         if self._most is not None and self._samples > self._most:
-            raise AudioError(
-                f"a piece of {self._samples} samples is too long for full mode: at most {self._most}"
-            )
+            raise AudioError(f"a piece of {self._samples} samples is too long for full mode: at most {self._most}")
         decided: list[DecidedChunk] = []
         while len(pcm):
             count = min(len(pcm), len(self._pcm) - self._fill)
@@ -132,9 +130,7 @@ class UtteranceEncoder:
         size = self._overlap + frames * self._hop
         self._pcm[self._fill : size] = 0.0
         inputs = {
-            "frames": self._run("frontend", {"pcm": self._pcm[None, :size]}, {"frames": (frames, self._dim)})[
-                "frames"
-            ]
+            "frames": self._run("frontend", {"pcm": self._pcm[None, :size]}, {"frames": (frames, self._dim)})["frames"]
         }
         inputs["n_valid"] = np.array([n_valid], dtype=np.int64)
         shapes = self._shapes(frames) | {"memory": (frames, 3 * self._dim)}
@@ -217,9 +213,7 @@ class UtteranceEncoder:
     def _shapes(self, frames: int) -> dict[str, tuple[int, int]]:
         return {"hidden": (frames, self._dim), "log_probs": (frames, self._tokens), "stats": (frames, 4)}
 
-    def _run(
-        self, graph: str, inputs: Mapping[str, Array], shapes: Mapping[str, tuple[int, int]]
-    ) -> dict[str, Array]:
+    def _run(self, graph: str, inputs: Mapping[str, Array], shapes: Mapping[str, tuple[int, int]]) -> dict[str, Array]:
         outputs = self._engine.run(graph, inputs)
         for name, shape in shapes.items():
             if outputs[name].shape != (1, *shape):
