@@ -104,9 +104,7 @@ def _frontend(path: Path, sizes: Sizes, rng: np.random.Generator) -> None:
     graph.save(path, {"frames": (frames, ["B", "C", sizes.dim], TensorProto.FLOAT)})
 
 
-def _head(
-    graph: Graph, hidden: str, valid: str, dim: int, rng: np.random.Generator, nan: bool
-) -> dict[str, Any]:
+def _head(graph: Graph, hidden: str, valid: str, dim: int, rng: np.random.Generator, nan: bool) -> dict[str, Any]:
     """Gives the outputs of a segment; rows that aren't valid (B, C, 1) become NaN."""
     weight = rng.standard_normal((dim, len(PIECES))) * 2.0
     logits = graph.op("MatMul", hidden, graph.constant(weight))
@@ -117,9 +115,7 @@ def _head(
     entropy = graph.op("Neg", graph.op("ReduceSum", graph.op("Mul", probs, log_probs), last, keepdims=1))
     top = graph.op("TopK", probs, graph.constant([2], np.int64), outputs=2, axis=-1)
     best, second = graph.slice(top, 0, 1, 2), graph.slice(top, 1, 2, 2)
-    stats = graph.op(
-        "Concat", entropy, best, graph.op("Sub", best, second), graph.slice(probs, 0, 1, 2), axis=-1
-    )
+    stats = graph.op("Concat", entropy, best, graph.op("Sub", best, second), graph.slice(probs, 0, 1, 2), axis=-1)
     garbage = graph.constant(np.nan)
     result = {}
     for name, value, width in (
@@ -133,9 +129,7 @@ def _head(
 
 def _valid(graph: Graph, tensor: str) -> str:
     """Gives (B, C, 1) booleans: row < n_valid."""
-    rows = graph.op(
-        "Unsqueeze", graph.floats(graph.range(graph.size(tensor, 1))), graph.constant([0, 2], np.int64)
-    )
+    rows = graph.op("Unsqueeze", graph.floats(graph.range(graph.size(tensor, 1))), graph.constant([0, 2], np.int64))
     return graph.op("Less", rows, graph.column("n_valid"))
 
 
@@ -157,9 +151,7 @@ def _trunk(path: Path, sizes: Sizes, rng: np.random.Generator, nan: bool) -> Non
     for back, weight in ((0, 0.9), (1, -0.6), (2, 0.4)):
         shifted = graph.slice(line, back, back - PAST, 1)
         hidden = graph.op("Add", hidden, graph.op("Mul", shifted, graph.constant(weight)))
-    rows = graph.op(
-        "Unsqueeze", graph.floats(graph.range(graph.size("frames", 1))), graph.constant([0, 2], np.int64)
-    )
+    rows = graph.op("Unsqueeze", graph.floats(graph.range(graph.size("frames", 1))), graph.constant([0, 2], np.int64))
     place = graph.op("Sin", graph.op("Add", rows, graph.column("n_past")))
     hidden = graph.op("Tanh", graph.op("Add", hidden, graph.op("Mul", place, graph.constant(0.3))))
     valid = _valid(graph, "frames")
@@ -187,12 +179,8 @@ def _deep(path: Path, sizes: Sizes, rng: np.random.Generator, nan: bool) -> None
         }
     )
     chunk = graph.floats(graph.size("frames", 1))
-    row = graph.op(
-        "Unsqueeze", graph.floats(graph.range(graph.size("window", 1))), graph.constant([0, 1], np.int64)
-    )
-    centre = graph.op(
-        "Sub", row, graph.constant(float(left))
-    )  # place relative to the chunk's begin, (1, 1, T)
+    row = graph.op("Unsqueeze", graph.floats(graph.range(graph.size("window", 1))), graph.constant([0, 1], np.int64))
+    centre = graph.op("Sub", row, graph.constant(float(left)))  # place relative to the chunk's begin, (1, 1, T)
     zero = graph.constant(0.0)
     after = graph.op("Sub", centre, chunk)
     in_left = graph.op(
@@ -207,9 +195,7 @@ def _deep(path: Path, sizes: Sizes, rng: np.random.Generator, nan: bool) -> None
         "And", graph.op("GreaterOrEqual", after, zero), graph.op("Less", after, graph.column("n_right"))
     )
     mask = graph.floats(graph.op("Or", graph.op("Or", in_left, in_chunk), in_right))  # (B, 1, T)
-    place = graph.op(
-        "Unsqueeze", graph.floats(graph.range(graph.size("frames", 1))), graph.constant([0, 2], np.int64)
-    )
+    place = graph.op("Unsqueeze", graph.floats(graph.range(graph.size("frames", 1))), graph.constant([0, 2], np.int64))
     distance = graph.op("Sub", centre, place)  # (1, C, T)
     fade = graph.op("Exp", graph.op("Mul", graph.op("Abs", distance), graph.constant(-0.15)))
     weights = graph.op("Mul", graph.op("Cos", graph.op("Mul", distance, graph.constant(0.7))), fade)
@@ -336,10 +322,7 @@ def write_policy(
 ) -> None:
     """Writes a ``policy.json`` that fits the bundle, with one threshold for all exits and chunks."""
     data = json.loads((path / "bundle.json").read_text(encoding="utf-8"))
-    lines = [
-        f"{data['files'][file]['sha256']}  {file}\n"
-        for file in ["frontend.onnx", *data["segments"][precision]]
-    ]
+    lines = [f"{data['files'][file]['sha256']}  {file}\n" for file in ["frontend.onnx", *data["segments"][precision]]]
     policy = {
         "format": "edge-asr-policy",
         "version": 1,

@@ -33,11 +33,7 @@ def test_errors_are_builtins_too(error: type[errors.EdgeAsrError], builtin: type
 
 
 def test_all_errors_are_listed() -> None:
-    found = {
-        name
-        for name, value in vars(errors).items()
-        if isinstance(value, type) and issubclass(value, Exception)
-    }
+    found = {name for name, value in vars(errors).items() if isinstance(value, type) and issubclass(value, Exception)}
     assert found == set(errors.__all__)
 
 
@@ -59,8 +55,6 @@ def test_the_package_exports_lazily() -> None:
 
 
 def test_importing_the_package_loads_no_engine() -> None:
-    code = (
-        "import edge_asr, sys; print([m for m in ('numpy', 'onnxruntime', 'soundfile') if m in sys.modules])"
-    )
+    code = "import edge_asr, sys; print([m for m in ('numpy', 'onnxruntime', 'soundfile') if m in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"

@@ -56,6 +56,12 @@ def test_a_silence_at_the_least_length_counts_from_there() -> None:
     assert [len(piece) for piece in result] == [100, 60]
 
 
+def test_the_rest_of_a_silence_belongs_to_the_next_piece() -> None:
+    for hops, expected in ((6, [120, 100, 60]), (5, [120, 150])):  # two hops of silence came before these
+        pcm = np.concatenate([loud(10), still(4), loud(hops), still(4), loud(4)])
+        assert [len(piece) for piece in pieces(silence_cutter(), [pcm])] == expected
+
+
 def test_no_cut_in_a_short_silence() -> None:
     result = pieces(silence_cutter(), [np.concatenate([loud(10), still(3), loud(10), still(3), loud(3)])])
     assert [len(piece) for piece in result] == [290]

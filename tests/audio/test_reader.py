@@ -31,9 +31,7 @@ def tone(rate: int, seconds: float = 0.5, channels: int = 1) -> np.ndarray:
         ("flac", "PCM_16"),
     ],
 )
-def test_any_format_rate_and_channel_count(
-    tmp_path: Path, ending: str, subtype: str, rate: int, channels: int
-) -> None:
+def test_any_format_rate_and_channel_count(tmp_path: Path, ending: str, subtype: str, rate: int, channels: int) -> None:
     file = tmp_path / f"tone.{ending}"
     soundfile.write(file, tone(rate, channels=channels), rate, subtype=subtype)
     audio = read_audio(file)
@@ -42,9 +40,7 @@ def test_any_format_rate_and_channel_count(
     np.testing.assert_allclose(audio[800:7_000], tone(16_000)[800:7_000, 0], atol=0.03)
 
 
-@pytest.mark.parametrize(
-    ("ending", "rate"), [("ogg", 16_000), ("opus", 48_000), ("mp3", 22_050), ("aiff", 16_000)]
-)
+@pytest.mark.parametrize(("ending", "rate"), [("ogg", 16_000), ("opus", 48_000), ("mp3", 22_050), ("aiff", 16_000)])
 def test_compressed_formats(tmp_path: Path, ending: str, rate: int) -> None:
     file = tmp_path / f"tone.{ending}"
     options = {"format": "OGG", "subtype": "OPUS"} if ending == "opus" else {}

@@ -64,9 +64,7 @@ def test_a_file_that_is_not_listed_does_not_matter(fake: Path) -> None:
 def test_a_cut_off_graph(fake: Path) -> None:
     file = fake / "int8" / "segment2.onnx"
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(
-        BundleError, match=r"segment2\.onnx: field 'bytes': cut off: \d+ bytes, expected"
-    ) as caught:
+    with pytest.raises(BundleError, match=r"segment2\.onnx: field 'bytes': cut off: \d+ bytes, expected") as caught:
         Bundle.load(fake)
     assert caught.value.file == str(file)
 
@@ -83,9 +81,7 @@ def test_a_wrong_checksum(fake: Path) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with pytest.raises(
-        BundleError, match=r"segment3\.onnx: field 'sha256': is damaged: checksum [0-9a-f]{64}"
-    ):
+    with pytest.raises(BundleError, match=r"segment3\.onnx: field 'sha256': is damaged: checksum [0-9a-f]{64}"):
         Bundle.load(fake)
 
 

@@ -162,9 +162,7 @@ ANY_JSON = st.recursive(
 
 @settings(max_examples=150)
 @given(st.data())
-def test_whatever_is_put_in_a_field_only_bundle_errors_come_out(
-    data: dict[str, Any], draw: st.DataObject
-) -> None:
+def test_whatever_is_put_in_a_field_only_bundle_errors_come_out(data: dict[str, Any], draw: st.DataObject) -> None:
     field = draw.draw(st.sampled_from([*REQUIRED, "segments/int8", "exits/0", "files/tokens.txt", "metrics"]))
     value = draw.draw(ANY_JSON)
     with contextlib.suppress(BundleError):

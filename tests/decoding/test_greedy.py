@@ -13,7 +13,8 @@ from edge_asr.decoding.greedy import GreedyDecoder
 
 def log_probs(ids: list[int], size: int = 4) -> npt.NDArray[np.float32]:
     one_hot = np.eye(size, dtype=np.float32)[np.array(ids, dtype=int)]
-    return np.log(one_hot * np.float32(0.9) + np.float32(0.025), dtype=np.float32)
+    result: npt.NDArray[np.float32] = np.log(one_hot * np.float32(0.9) + np.float32(0.025))
+    return result
 
 
 def simple(ids: list[int], blank: int) -> list[tuple[int, int]]:

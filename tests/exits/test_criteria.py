@@ -25,9 +25,7 @@ def test_values_and_directions(name: str, value: float, sure: float, unsure: flo
 
 
 def test_unknown_names_list_the_known() -> None:
-    with pytest.raises(
-        OptionError, match="criterion='luck': expected one of frame_entropy, max_posterior, margin"
-    ):
+    with pytest.raises(OptionError, match="criterion='luck': expected one of frame_entropy, max_posterior, margin"):
         get_criterion("luck")
     assert set(CRITERIA) == {"frame_entropy", "max_posterior", "margin"}
 

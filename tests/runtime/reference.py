@@ -24,9 +24,7 @@ class ReferenceChunk:
     stats: npt.NDArray[np.float64]
 
 
-def parallel_forward(
-    spec: BundleSpec, engine: Engine, pcm: Mono, chunk_frames: int | None
-) -> list[ReferenceChunk]:
+def parallel_forward(spec: BundleSpec, engine: Engine, pcm: Mono, chunk_frames: int | None) -> list[ReferenceChunk]:
     """Runs one utterance; ``chunk_frames`` None is full mode."""
     hop, overlap, left = spec.frontend.hop, spec.frontend.overlap, spec.encoder.history
     total = math.ceil(len(pcm) / hop) + spec.encoder.tail_frames
@@ -58,9 +56,7 @@ def parallel_forward(
         log_probs = [trunk["log_probs"][0, start : start + n_valid]]
         stats = [trunk["stats"][0, start : start + n_valid]]
         for exit in range(2, spec.encoder.exits + 1):
-            inputs = {"frames": hidden, "window": window} | {
-                name: np.array([n]) for name, n in counts.items()
-            }
+            inputs = {"frames": hidden, "window": window} | {name: np.array([n]) for name, n in counts.items()}
             outputs = engine.run(f"segment{exit}", inputs)
             hidden = outputs["hidden"]
             log_probs.append(outputs["log_probs"][0, :n_valid])

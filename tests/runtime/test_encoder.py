@@ -57,9 +57,7 @@ def test_a_thousand_random_exit_patterns_are_gathers(setup: Setup) -> None:
             chunks = encode(setup, PatternPolicy(exits), pcm, chunk_frames)
             assert [chunk.exit for chunk in chunks] == exits
             splice = np.concatenate([chunk.log_probs for chunk in chunks])
-            gather = np.concatenate(
-                [chunk.log_probs[n - 1] for chunk, n in zip(reference, exits, strict=True)]
-            )
+            gather = np.concatenate([chunk.log_probs[n - 1] for chunk, n in zip(reference, exits, strict=True)])
             assert np.abs(splice - gather).max() <= TOLERANCE
 
 
@@ -149,9 +147,7 @@ def test_the_trunk_runs_in_steps_and_shapes_follow_the_contract(usual: Setup) ->
     assert steps == [4] * 9
     pcm = [shapes["pcm"][1] for graph, shapes in engine.calls if graph == "frontend"]
     assert pcm == [720 + 4 * 640] * 9
-    deep = [
-        (shapes["frames"][1], shapes["window"][1]) for graph, shapes in engine.calls if graph == "segment2"
-    ]
+    deep = [(shapes["frames"][1], shapes["window"][1]) for graph, shapes in engine.calls if graph == "segment2"]
     assert deep == [(16, 6 + 16 + 4), (16, 6 + 16 + 4), (4, 6 + 4 + 4)]
 
 
@@ -187,9 +183,7 @@ def test_provisional_is_what_exit_1_says_of_the_frames_to_come(usual: Setup) -> 
     for piece in np.split(pcm, 20):
         decided += sum(chunk.n_valid for chunk in stream.push(piece))
         provisional = stream.provisional()
-        np.testing.assert_allclose(
-            provisional, reference[decided : decided + len(provisional)], atol=TOLERANCE
-        )
+        np.testing.assert_allclose(provisional, reference[decided : decided + len(provisional)], atol=TOLERANCE)
     stream.flush()
     assert len(stream.provisional()) == 0
 
@@ -214,9 +208,7 @@ def test_a_chunk_size_that_is_not_allowed(usual: Setup, chunk_frames: int) -> No
 
 
 def test_frames_are_counted_without_gap(setup: Setup) -> None:
-    chunks = encode(
-        setup, FixedPolicy(1), noise(setup.bundle.spec.frontend.hop * 40), setup.bundle.spec.chunks.default
-    )
+    chunks = encode(setup, FixedPolicy(1), noise(setup.bundle.spec.frontend.hop * 40), setup.bundle.spec.chunks.default)
     for one, two in pairwise(chunks):
         assert two.first_frame == one.first_frame + one.n_valid
         assert one.n_valid == setup.bundle.spec.chunks.default

@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 from edge_asr.runtime.frame_buffer import FrameBuffer
 
 
-@given(
-    st.integers(0, 4), st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.booleans()), max_size=60)
-)
+@given(st.integers(0, 4), st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), st.booleans()), max_size=60))
 def test_it_equals_a_list_that_keeps_everything(before: int, steps: list[tuple[int, int, bool]]) -> None:
     buffer = FrameBuffer(width=2, alive=5 + before, before=before)
     everything = [[0.0, 0.0]] * before

@@ -46,9 +46,7 @@ def test_chunked_audio_is_cut_at_silences_and_each_piece_begins_afresh(usual: Se
 
 def test_audio_without_silence_goes_on(usual: Setup) -> None:
     stream = EncoderStream(usual.bundle, usual.engine, FixedPolicy(1), chunk_frames=16)
-    chunks = [
-        chunk for second in range(50) for chunk in stream.push(noise(RATE, seed=second))
-    ] + stream.flush()
+    chunks = [chunk for second in range(50) for chunk in stream.push(noise(RATE, seed=second))] + stream.flush()
     assert {chunk.piece for chunk in chunks} == {0}
 
 

@@ -45,11 +45,9 @@ def test_settings(usual: Setup) -> None:
 
 def test_precisions_are_told_apart(usual: Setup) -> None:
     frames = np.ones((1, 2, 8), dtype=np.float32)
-    state = {"kv": np.zeros((1, 2, 3, 8), np.float32), "n_past": np.zeros(1, np.int64)}
+    state: dict[str, Array] = {"kv": np.zeros((1, 2, 3, 8), np.float32), "n_past": np.zeros(1, np.int64)}
     inputs: dict[str, Array] = {"frames": frames, "n_valid": np.array([2]), **state}
-    results = [
-        OnnxEngine(usual.bundle, name).run("segment1", inputs)["hidden"] for name in ("int8", "float32")
-    ]
+    results = [OnnxEngine(usual.bundle, name).run("segment1", inputs)["hidden"] for name in ("int8", "float32")]
     assert not np.allclose(results[0], results[1])
     np.testing.assert_array_equal(OnnxEngine(usual.bundle).run("segment1", inputs)["hidden"], results[0])
 

@@ -29,9 +29,7 @@ from tests.runtime.helpers import noise
 
 
 @pytest.mark.parametrize("channels", [1, 2])
-@pytest.mark.parametrize(
-    ("rate", "ending"), [(16_000, "wav"), (44_100, "flac"), (8_000, "wav"), (48_000, "ogg")]
-)
+@pytest.mark.parametrize(("rate", "ending"), [(16_000, "wav"), (44_100, "flac"), (8_000, "wav"), (48_000, "ogg")])
 @pytest.mark.parametrize("chunk", [640, "full"])
 def test_a_file_gives_what_its_samples_give(
     recognizer: Recognizer, tmp_path: Path, rate: int, ending: str, channels: int, chunk: int | str
@@ -178,9 +176,7 @@ def test_bad_audio(recognizer: Recognizer, tmp_path: Path) -> None:
 def test_a_policy_with_an_unknown_criterion(tmp_path: Path) -> None:
     path = write_fake_bundle(tmp_path / "fake")
     write_policy(path, ["640"], criterion="luck")
-    with pytest.raises(
-        BundleError, match=r"policy\.json: field 'criterion': is 'luck', expected one of frame_entropy"
-    ):
+    with pytest.raises(BundleError, match=r"policy\.json: field 'criterion': is 'luck', expected one of frame_entropy"):
         Recognizer.load(path)
 
 
@@ -193,9 +189,7 @@ def test_a_token_table_that_does_not_fit(tmp_path: Path) -> None:
         Recognizer.load(path)
 
 
-@pytest.mark.parametrize(
-    "name", ["frontend.onnx", "tokens.txt", "int8/segment1.onnx", "bundle.json", "policy.json"]
-)
+@pytest.mark.parametrize("name", ["frontend.onnx", "tokens.txt", "int8/segment1.onnx", "bundle.json", "policy.json"])
 @pytest.mark.parametrize("part", [0.0, 0.5])
 def test_any_file_cut_off_is_a_bundle_error_that_names_it(
     fake_path: Path, tmp_path: Path, name: str, part: float, capfd: pytest.CaptureFixture[str]

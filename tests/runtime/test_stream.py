@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from edge_asr.errors import AudioError, NumericError, OptionError, StreamClosedError
 from edge_asr.exits.fixed import FixedPolicy
+from edge_asr.exits.stats import ExitStats
+from edge_asr.runtime.decided_chunk import DecidedChunk
 from edge_asr.runtime.recognizer import Recognizer
 from edge_asr.runtime.transcript import Transcript
 from tests.fake_bundle import PIECES, write_fake_bundle
@@ -156,11 +158,24 @@ def test_nothing_fed_is_empty_audio(recognizer: Recognizer) -> None:
 @pytest.mark.parametrize("rate", [16_000, 48_000, 768_000])
 def test_one_sample_is_enough(recognizer: Recognizer, rate: int) -> None:
     for chunk in (640, "full"):
-        transcript = recognizer.transcribe(
-            np.zeros(1, dtype=np.float32), sample_rate=rate, chunk=chunk, exit=2
-        )
+        transcript = recognizer.transcribe(np.zeros(1, dtype=np.float32), sample_rate=rate, chunk=chunk, exit=2)
         assert transcript.duration == 1 / rate
         assert all(0 <= c.start <= c.end <= transcript.duration for c in transcript.chunks)
+
+
+def test_what_the_resampler_holds_is_flushed(recognizer: Recognizer) -> None:
+    transcript = recognizer.transcribe(noise(16_001), sample_rate=8_000)  # 32,002 samples: one frame more
+    assert sum(chunk.frames for chunk in transcript.chunks) == 51 + 3
+
+
+def test_a_cut_between_pieces_is_a_cut_between_words(recognizer: Recognizer) -> None:
+    def chunk(piece: int, ids: list[int]) -> DecidedChunk:
+        log_probs = np.log(np.eye(len(PIECES), dtype=np.float32)[ids] + 1e-6)
+        return DecidedChunk(piece, 8 * piece, len(ids), len(ids), 1, log_probs, (ExitStats(0, 1, 1, 0),), None, (0.0,))
+
+    stream = recognizer.stream()
+    stream._take([chunk(0, [1, 2]), chunk(0, [2, 5]), chunk(1, [5, 2]), chunk(2, [1, 2])])
+    assert stream.partial == "abe eb ab"
 
 
 def test_a_finished_stream_is_closed(recognizer: Recognizer) -> None:
