@@ -76,6 +76,4 @@ def _check_level(samples: npt.NDArray[Any]) -> None:
     if not np.isfinite(level):
         raise AudioError("PCM holds NaN or infinity: expected floats in [-1, 1]")
     if level > MAX_LEVEL:
-        raise AudioError(
-            f"float PCM reaches {level:g}: expected [-1, 1]; divide integer samples by their full scale"
-        )
+        raise AudioError(f"float PCM reaches {level:g}: expected [-1, 1]; divide integer samples by their full scale")

@@ -43,9 +43,7 @@ class Resampler:
     def __init__(self, source: int, target: int) -> None:
         source, target = check_rate(source), check_rate(target)
         self._stream = (
-            None
-            if source == target
-            else soxr.ResampleStream(source, target, 1, dtype="float32", quality="HQ")
+            None if source == target else soxr.ResampleStream(source, target, 1, dtype="float32", quality="HQ")
         )
 
     def push(self, pcm: Mono) -> Mono:

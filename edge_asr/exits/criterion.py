@@ -28,9 +28,7 @@ class Criterion(Protocol):
         ...
 
 
-CRITERIA: dict[str, Criterion] = {
-    criterion.name: criterion for criterion in (FrameEntropy(), MaxPosterior(), Margin())
-}
+CRITERIA: dict[str, Criterion] = {criterion.name: criterion for criterion in (FrameEntropy(), MaxPosterior(), Margin())}
 
 
 def get_criterion(name: str) -> Criterion:

@@ -35,11 +35,7 @@ class ThresholdPolicy:
 
     def __post_init__(self) -> None:
         for number, threshold in enumerate(self.thresholds, start=1):
-            if (
-                isinstance(threshold, bool)
-                or not isinstance(threshold, (int, float))
-                or math.isnan(threshold)
-            ):
+            if isinstance(threshold, bool) or not isinstance(threshold, (int, float)) or math.isnan(threshold):
                 raise OptionError(f"threshold of exit {number} is {threshold!r}: expected a number")
         object.__setattr__(self, "thresholds", tuple(self.thresholds))
 
