@@ -18,10 +18,10 @@ import numpy.typing as npt
 import torch
 from rich.console import Console
 
+from edge_asr.audio.reader import read_audio
 from edge_asr.errors import DataError, EdgeAsrError
 from edge_asr.model.frontend import HOP
-from edge_asr.training.data.features import read_audio
-from edge_asr.training.weights import load_weights
+from edge_asr.training.weights import load_weights, save_weights
 from export.card import model_card
 from export.parity import check_parity
 from export.writer import BundleOptions, count_exits, write_graphs, write_manifest
@@ -109,6 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--keep", choices=["int8", "float32"], action="append", default=[], help="keep this precision only"
     )
+    parser.add_argument("--weights", type=Path, help="write the float weights here (bfloat16) and export those")
     args = parser.parse_args(arguments)
     warnings.filterwarnings("ignore")
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
@@ -121,8 +122,11 @@ def main(arguments: list[str] | None = None) -> int:
             and any_content(args.out)
         ):
             raise DataError(f"--out {str(args.out)!r} exists and is not a bundle: choose a new directory")
+        if args.weights:
+            save_weights(args.weights, *load_weights(args.checkpoint))
+            console.print(f"wrote {args.weights}")
         export_bundle(
-            args.checkpoint,
+            args.weights or args.checkpoint,
             args.out,
             args.name or args.out.name,
             console,

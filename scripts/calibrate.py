@@ -36,17 +36,13 @@ from edge_asr.runtime.recognizer import Recognizer
 @command
 def main(
     model_dir: Annotated[Path, typer.Argument(metavar="MODEL_DIR", help="The bundle's folder.")],
-    data: Annotated[
-        Path, typer.Argument(metavar="DATA", help="LibriSpeech-layout folder or .jsonl manifest.")
-    ],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="LibriSpeech-layout folder or .jsonl manifest.")],
     max_relative_wer_loss: Annotated[
         float, typer.Option(help="Allowed loss against full depth, as a fraction: 0.02 is 2 % more errors.")
     ] = 0.02,
     criterion: Annotated[str, typer.Option(help="How sure an exit is.")] = "frame_entropy",
     subset: Annotated[str | None, typer.Option(help="A folder in DATA.")] = None,
-    limit: Annotated[
-        int | None, typer.Option(min=1, help="Only a sample of N, spread over all speakers.")
-    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Only a sample of N, spread over all speakers.")] = None,
     seed: Annotated[int, typer.Option(help="Which sample.")] = 0,
     precision: Precision = None,
     threads: Threads = 1,
@@ -79,9 +75,7 @@ def main(
         "max_relative_wer_loss": max_relative_wer_loss,
         "points": {chunk: result.as_json() for chunk, result in results.items()},
     }
-    write_policy(
-        bundle.path / "policy.json", policy_document(bundle, recognizer.precision, criterion, results, notes)
-    )
+    write_policy(bundle.path / "policy.json", policy_document(bundle, recognizer.precision, criterion, results, notes))
     Bundle.load(model_dir)  # what was written can be read
     Console(highlight=False).print(table(results))
 

@@ -108,9 +108,7 @@ def complaints(found: Iterator[Import]) -> str:
 
 
 def test_every_part_is_known() -> None:
-    there = {
-        entry.stem for entry in PACKAGE.iterdir() if entry.suffix == ".py" or (entry / "__init__.py").exists()
-    }
+    there = {entry.stem for entry in PACKAGE.iterdir() if entry.suffix == ".py" or (entry / "__init__.py").exists()}
     assert there - {"__init__"} <= set(PARTS)
 
 
@@ -119,9 +117,7 @@ def test_imports_point_one_way(part: str) -> None:
     allowed = PARTS[part] | {part}
     if part == "cli":
         allowed |= {"__init__"}  # the version
-    wrong = (
-        i for file in part_files(part) for i in imports(file) if i.part is not None and i.part not in allowed
-    )
+    wrong = (i for file in part_files(part) for i in imports(file) if i.part is not None and i.part not in allowed)
     assert not (text := complaints(wrong)), text
 
 
@@ -154,9 +150,7 @@ def test_export_leaves_the_command_line_and_the_training_data_alone() -> None:
 
 
 def test_the_package_never_imports_what_is_outside_it() -> None:
-    wrong = (
-        i for file in files("edge_asr") for i in imports(file) if i.top in {"export", "scripts", "tests"}
-    )
+    wrong = (i for file in files("edge_asr") for i in imports(file) if i.top in {"export", "scripts", "tests"})
     assert not (text := complaints(wrong)), text
 
 
@@ -217,7 +211,5 @@ def test_the_wheel_holds_the_package_alone(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.partition("/")[0] for name in names} == {"edge_asr", "edge_asr-0.1.0.dist-info"}
-    shipped = {
-        str(f.relative_to(ROOT)) for f in PACKAGE.rglob("*") if f.is_file() and "__pycache__" not in f.parts
-    }
+    shipped = {str(f.relative_to(ROOT)) for f in PACKAGE.rglob("*") if f.is_file() and "__pycache__" not in f.parts}
     assert shipped <= set(names)

@@ -48,9 +48,7 @@ def demo(
     recognizer = Recognizer.load(model, precision=precision, threads=threads)
     depth = recognizer.bundle.spec.encoder.exits
     console = Console(highlight=False)
-    console.print(
-        Text(f"{recognizer.bundle.spec.name}, {recognizer.precision}, chunk {chunk.value}, exit {exit}")
-    )
+    console.print(Text(f"{recognizer.bundle.spec.name}, {recognizer.precision}, chunk {chunk.value}, exit {exit}"))
     console.print(Text("exits: ") + cells(range(1, depth + 1), depth) + Text(" shallow (cheap) to deep\n"))
     total, duration, seconds, weighted, frames = ErrorCount(), 0.0, 0.0, 0, 0
     for utterance in utterances:

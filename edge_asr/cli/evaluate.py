@@ -65,9 +65,7 @@ def evaluate(
     from edge_asr.runtime.recognizer import Recognizer
 
     if json_file is not None and not json_file.resolve().parent.is_dir():
-        raise OptionError(
-            f"--json {str(json_file)!r}: there is no folder {str(json_file.parent)!r} to write it to"
-        )
+        raise OptionError(f"--json {str(json_file)!r}: there is no folder {str(json_file.parent)!r} to write it to")
     recognizer = Recognizer.load(model, precision=precision, threads=threads)
     utterances = sample(load_dataset(data, subset), limit, seed)
     with progress("evaluating", len(utterances)) as tick:
@@ -146,9 +144,7 @@ def write_json(path: Path, result: object) -> None:
     """
     partial = path.with_name(path.name + ".partial")
     try:
-        partial.write_text(
-            json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8"
-        )
+        partial.write_text(json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
         os.replace(partial, path)
     except OSError as error:
         raise OptionError(f"--json {str(path)!r} cannot be written: {error.strerror}") from error

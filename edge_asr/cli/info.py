@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
 @command
 def info(
-    model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A known model, or a bundle's folder.")
-    ] = DEFAULT_MODEL,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A known model, or a bundle's folder.")] = DEFAULT_MODEL,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -81,9 +79,7 @@ def show(facts: dict[str, Any], console: Console) -> None:
     """Print the facts for people."""
     from rich.table import Table
 
-    console.print(
-        f"[bold]{facts['name']}[/bold]  {facts['architecture']}, d={facts['dim']}, {facts['language']}"
-    )
+    console.print(f"[bold]{facts['name']}[/bold]  {facts['architecture']}, d={facts['dim']}, {facts['language']}")
     sizes = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in facts["precisions"].items())
     default = facts["default_precision"]
     lines = {

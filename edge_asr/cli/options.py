@@ -41,16 +41,12 @@ def parse_exit(value: str | int) -> str | int:
         raise typer.BadParameter(f"{value!r} is neither {AUTO!r} nor the number of an exit") from None
 
 
-Model = Annotated[
-    str, typer.Option("--model", metavar="NAME|DIR", help="A known model, or a bundle's folder.")
-]
+Model = Annotated[str, typer.Option("--model", metavar="NAME|DIR", help="A known model, or a bundle's folder.")]
 Precision = Annotated[
     str | None,
     typer.Option("--precision", metavar="NAME", help="Which of the model's precisions (default: its own)."),
 ]
-ChunkSize = Annotated[
-    Chunk, typer.Option("--chunk", help="Milliseconds decided together; full: all at once.")
-]
+ChunkSize = Annotated[Chunk, typer.Option("--chunk", help="Milliseconds decided together; full: all at once.")]
 DecoderName = Annotated[Decoder, typer.Option("--decoder", help="How log-probabilities become text.")]
 Exit = Annotated[
     str,

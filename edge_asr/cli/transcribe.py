@@ -42,9 +42,7 @@ class Format(str, Enum):
 
 @command
 def transcribe(
-    files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Audio files of any format and rate.")
-    ],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Audio files of any format and rate.")],
     model: Model = DEFAULT_MODEL,
     decoder: DecoderName = Decoder.GREEDY,
     exit: Exit = AUTO,

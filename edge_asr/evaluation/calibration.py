@@ -97,10 +97,7 @@ def thresholds(recordings: Iterable[Recording], criterion: Criterion, steps: int
         DataError: there is nothing to calibrate on.
     """
     values = [
-        criterion.value(stats)
-        for recording in recordings
-        for chunk in recording.chunks
-        for stats in chunk.stats[:-1]
+        criterion.value(stats) for recording in recordings for chunk in recording.chunks for stats in chunk.stats[:-1]
     ]
     if not values:
         raise DataError("nothing to calibrate on: no chunk with at least two exits")
@@ -140,9 +137,7 @@ def calibrate(
         DataError: there is nothing to calibrate on.
     """
     if not 0.0 <= max_relative_wer_loss < float("inf"):
-        raise OptionError(
-            f"max_relative_wer_loss is {max_relative_wer_loss}; allowed: 0 or more, as a fraction"
-        )
+        raise OptionError(f"max_relative_wer_loss is {max_relative_wer_loss}; allowed: 0 or more, as a fraction")
     texts = _Texts(tokens, blank)
     exits = len(macs_per_second)
     points = []
@@ -197,9 +192,7 @@ def policy_document(
         "precision": precision,
         "graphs": graphs_digest(bundle.spec, precision),
         "criterion": criterion,
-        "thresholds": {
-            chunk: [result.chosen.threshold] * (exits - 1) for chunk, result in calibrated.items()
-        },
+        "thresholds": {chunk: [result.chosen.threshold] * (exits - 1) for chunk, result in calibrated.items()},
         "calibration": dict(calibration),
     }
 

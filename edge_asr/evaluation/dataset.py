@@ -59,17 +59,13 @@ def load_dataset(data: str | Path, subset: str | None = None) -> list[Utterance]
     """
     path = Path(data)
     if not path.exists():
-        raise DataError(
-            f"data {str(path)!r} not found; expected a LibriSpeech-layout folder or a .jsonl manifest"
-        )
+        raise DataError(f"data {str(path)!r} not found; expected a LibriSpeech-layout folder or a .jsonl manifest")
     if path.is_dir():
         return read_librispeech(_subset_folder(path, subset))
     if path.suffix != ".jsonl":
         raise DataError(f"data {str(path)!r} is neither a folder nor a .jsonl manifest")
     if subset is not None:
-        raise OptionError(
-            f"subset {subset!r} of a manifest ({path}); allowed only with a LibriSpeech-layout folder"
-        )
+        raise OptionError(f"subset {subset!r} of a manifest ({path}); allowed only with a LibriSpeech-layout folder")
     return read_manifest(path)
 
 
@@ -144,9 +140,7 @@ def sample(utterances: Sequence[Utterance], limit: int | None, seed: int = 0) ->
     shuffle.shuffle(turns)
     for queue in turns:
         shuffle.shuffle(queue)
-    order = [
-        queue[turn] for turn in range(max(map(len, turns), default=0)) for queue in turns if turn < len(queue)
-    ]
+    order = [queue[turn] for turn in range(max(map(len, turns), default=0)) for queue in turns if turn < len(queue)]
     taken = set(order[:limit])
     return [utterance for utterance in utterances if utterance.id in taken]
 
@@ -160,9 +154,7 @@ def _subset_folder(folder: Path, subset: str | None) -> Path:
     if folder.resolve().name == subset:
         return folder
     there = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
-    raise DataError(
-        f"subset {subset!r} not found in {str(folder)!r}; there: {', '.join(there) or 'no folders'}"
-    )
+    raise DataError(f"subset {subset!r} not found in {str(folder)!r}; there: {', '.join(there) or 'no folders'}")
 
 
 def _read_lines(path: Path) -> list[str]:
@@ -204,9 +196,7 @@ def _manifest_utterance(path: Path, number: int, line: str) -> Utterance:
     if not file.is_file():
         raise DataError(f"{where}: audio file {str(file)!r} not found")
     speaker = _string(entry, "speaker", where) if entry.get("speaker") is not None else ""
-    return Utterance(
-        name, file, _string(entry, "text", where), speaker, None if duration is None else float(duration)
-    )
+    return Utterance(name, file, _string(entry, "text", where), speaker, None if duration is None else float(duration))
 
 
 def _string(entry: dict[str, Any], field: str, where: str) -> str:

@@ -164,9 +164,7 @@ class _Tally:
     def result(self) -> Evaluation:
         exits = tuple(
             ExitResult(exit.exit, words.rate, chars.rate, exit.params, cost)
-            for exit, words, chars, cost in zip(
-                self._spec.exits, self._words, self._chars, self._costs, strict=True
-            )
+            for exit, words, chars, cost in zip(self._spec.exits, self._words, self._chars, self._costs, strict=True)
         )
         return Evaluation(
             utterances=self._utterances,
@@ -186,8 +184,7 @@ class _Tally:
             criterion="none" if calibrated is None else calibrated.criterion,
             wer=self._auto_words.rate,
             mean_exit=sum(n * exit for exit, n in enumerate(self._left_frames, start=1)) / frames,
-            mean_macs_per_second=sum(n * c for n, c in zip(self._left_frames, self._costs, strict=True))
-            / frames,
+            mean_macs_per_second=sum(n * c for n, c in zip(self._left_frames, self._costs, strict=True)) / frames,
             exit_histogram={str(exit): n for exit, n in enumerate(self._left, start=1)},
         )
 

@@ -129,6 +129,7 @@ class Trainer:
                 "optimizers": [optimizer.state_dict() for optimizer, _ in self.optimizers],
                 "tokenizer": torch.frombuffer(bytearray(self.tokenizer.model), dtype=torch.uint8),
                 "config": self.config.to_dict(),
+                "corpora": {name: sum(c.duration for c in cuts) / 3600 for name, cuts in self.loader.corpora.items()},
                 "step": self.step,
                 "phase": self.phase,
                 "epoch": self.epoch,

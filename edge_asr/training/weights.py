@@ -47,8 +47,7 @@ def load_weights(path: Path) -> tuple[AsrModel, Tokenizer, dict[str, Any]]:
     """
     if path.suffix != ".safetensors":
         model, tokenizer, values = load_model(path)
-        config = values["config"]
-        notes = {k: values[k] for k in ("step", "elapsed")} | {"name": config["name"], "config": config}
+        notes: dict[str, Any] = {k: values[k] for k in ("step", "elapsed", "corpora", "config") if k in values}
         return model, tokenizer, notes
     try:
         with safe_open(path, framework="pt") as file:

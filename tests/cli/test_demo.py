@@ -32,10 +32,7 @@ def test_shows_all_there_is_to_see(run: Run, fake_model: Path, samples: Path) ->
         errors = word_errors(utterance.text, transcript.text)
         total += errors
         exits = " ".join(str(chunk.exit) for chunk in transcript.chunks)
-        assert (
-            f"text {transcript.text} reference {utterance.text.lower()} WER {errors.rate:.1%} exits {exits}"
-            in shown
-        )
+        assert f"text {transcript.text} reference {utterance.text.lower()} WER {errors.rate:.1%} exits {exits}" in shown
     assert f"WER {total.rate:.1%} ({total.errors} errors in {total.reference} words)" in shown
     assert shown.count("real-time factor") == 6
 

@@ -74,9 +74,7 @@ def test_the_table_shows_every_exit_and_auto(run: Run, fake_model: Path, manifes
     assert "\x1b[" not in result.stdout
 
 
-def test_without_thresholds_auto_is_said_to_be_missing(
-    run: Run, fake_model_copy: Path, manifest: Path
-) -> None:
+def test_without_thresholds_auto_is_said_to_be_missing(run: Run, fake_model_copy: Path, manifest: Path) -> None:
     (fake_model_copy / "policy.json").unlink()
     result = run("eval", manifest, "--model", fake_model_copy, "--limit", "1")
     assert result.exit_code == 0

@@ -42,9 +42,7 @@ def test_several_files_are_told_apart(run: Run, fake_model: Path, samples: Path)
     assert [line.partition(": ")[0] for line in lines] == [str(file) for file in files]
 
 
-@pytest.mark.parametrize(
-    "options", [[], ["--exit", "2"], ["--chunk", "320"], ["--chunk", "full", "--exit", "3"]]
-)
+@pytest.mark.parametrize("options", [[], ["--exit", "2"], ["--chunk", "320"], ["--chunk", "full", "--exit", "3"]])
 def test_json_is_the_transcript(run: Run, fake_model: Path, audio: Path, options: list[str]) -> None:
     result = run("transcribe", audio, "--model", fake_model, "--format", "json", *options)
     assert result.exit_code == 0
@@ -89,9 +87,7 @@ def test_an_option_the_model_does_not_allow_is_said_before_any_file(run: Run, fa
 
 
 def test_no_such_file(run: Run, fake_model: Path) -> None:
-    assert "'nowhere.wav' doesn't exist" in error_line(
-        run("transcribe", "nowhere.wav", "--model", fake_model)
-    )
+    assert "'nowhere.wav' doesn't exist" in error_line(run("transcribe", "nowhere.wav", "--model", fake_model))
 
 
 def test_empty_file(run: Run, fake_model: Path, tmp_path: Path) -> None:
@@ -137,9 +133,7 @@ def test_wrong_checksum(run: Run, fake_model_copy: Path, audio: Path) -> None:
     assert "checksum" in line
 
 
-def test_a_bad_file_does_not_lose_the_others(
-    run: Run, fake_model: Path, samples: Path, tmp_path: Path
-) -> None:
+def test_a_bad_file_does_not_lose_the_others(run: Run, fake_model: Path, samples: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.wav").write_text("no audio")
     good = sorted(samples.glob("*.flac"))
     files = [good[0], tmp_path / "bad.wav", good[1], tmp_path / "missing.wav", *good[2:]]

@@ -35,9 +35,7 @@ def test_easy_chunks_leave_early_and_hard_ones_go_on() -> None:
 
 
 def test_the_other_direction() -> None:
-    result = calibrate(
-        easy_and_hard(), get_criterion("max_posterior"), MACS, TOKENS, max_relative_wer_loss=0.0
-    )
+    result = calibrate(easy_and_hard(), get_criterion("max_posterior"), MACS, TOKENS, max_relative_wer_loss=0.0)
     assert result.chosen.mean_exit == pytest.approx(1.2)
     assert 1 - 1.0 / 10 < result.chosen.threshold <= 1 - 0.108 / 10
 

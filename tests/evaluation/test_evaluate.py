@@ -114,9 +114,7 @@ def test_evaluation_is_the_sum_of_transcripts(
         assert found.wer == sum((word_errors(*pair) for pair in pairs), ErrorCount()).rate
         assert found.cer == sum((char_errors(*pair) for pair in pairs), ErrorCount()).rate
         assert found.params == recognizer.bundle.spec.exits[found.exit - 1].params
-        assert (
-            found.macs_per_second == recognizer.bundle.spec.exits[found.exit - 1].macs_per_second[str(chunk)]
-        )
+        assert found.macs_per_second == recognizer.bundle.spec.exits[found.exit - 1].macs_per_second[str(chunk)]
 
 
 def test_auto_is_the_sum_of_transcripts(recognizer: Recognizer, utterances: list[Utterance]) -> None:
@@ -133,18 +131,14 @@ def test_auto_is_the_sum_of_transcripts(recognizer: Recognizer, utterances: list
     assert auto.exit_histogram == counts
     assert auto.mean_exit == pytest.approx(sum(part.exit * part.frames for part in parts) / frames)
     costs = exit_costs(recognizer.bundle, 640)
-    assert auto.mean_macs_per_second == pytest.approx(
-        sum(costs[p.exit - 1] * p.frames for p in parts) / frames
-    )
+    assert auto.mean_macs_per_second == pytest.approx(sum(costs[p.exit - 1] * p.frames for p in parts) / frames)
     assert costs[0] < auto.mean_macs_per_second < costs[-1]
 
 
 def test_json_has_the_keys_that_others_read(recognizer: Recognizer, utterances: list[Utterance]) -> None:
     result = json.loads(json.dumps(evaluate(recognizer, utterances[:1]).as_json()))
     assert {"utterances", "words", "chunk_ms", "exits", "auto"} <= set(result)
-    assert [set(exit) for exit in result["exits"]] == [
-        {"exit", "wer", "cer", "params", "macs_per_second"}
-    ] * 3
+    assert [set(exit) for exit in result["exits"]] == [{"exit", "wer", "cer", "params", "macs_per_second"}] * 3
     assert set(result["auto"]) == {"criterion", "wer", "mean_exit", "mean_macs_per_second", "exit_histogram"}
 
 
@@ -184,9 +178,7 @@ def test_calibrated_thresholds_keep_their_promise(
         recordings = [record(recognizer, utterance, chunk) for utterance in utterances]
         costs = exit_costs(recognizer.bundle, chunk)
         criterion = get_criterion("max_posterior")
-        chosen[str(chunk)] = calibrate(
-            recordings, criterion, costs, recognizer.tokens, max_relative_wer_loss=0.1
-        )
+        chosen[str(chunk)] = calibrate(recordings, criterion, costs, recognizer.tokens, max_relative_wer_loss=0.1)
     document = policy_document(recognizer.bundle, "int8", "max_posterior", chosen, {"utterances": 5})
     write_policy(fake_model_copy / "policy.json", document)
     calibrated = Recognizer.load(fake_model_copy)

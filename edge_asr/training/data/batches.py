@@ -6,6 +6,7 @@ again.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,14 +112,16 @@ class Loader:
     def epoch(self, phase: Phase, phase_number: int, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """Batches of one epoch, beginning after the first ``skip``."""
         cuts = epoch_cuts(self.corpora, phase, np.random.default_rng([self.seed, phase_number, epoch]))
-        sampler = DynamicBucketingSampler(
-            CutSet.from_cuts(cuts),
-            max_duration=self.batch_seconds,
-            num_buckets=min(20, max(2, len(cuts) // 50)),
-            shuffle=True,
-            seed=self.seed + 1000 * phase_number + epoch,
-            buffer_size=len(cuts),
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # it would rather read cuts lazily; these fit in memory
+            sampler = DynamicBucketingSampler(
+                CutSet.from_cuts(cuts),
+                max_duration=self.batch_seconds,
+                num_buckets=min(20, max(2, len(cuts) // 50)),
+                shuffle=True,
+                seed=self.seed + 1000 * phase_number + epoch,
+                buffer_size=len(cuts),
+            )
         for number, chosen in enumerate(sampler):
             if number >= skip:
                 yield self.collate(list(chosen), np.random.default_rng([self.seed, phase_number, epoch, number]))

@@ -1,0 +1,69 @@
+"""Augmentation does what its options say, and repeats with its generator."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from edge_asr.model.logmel import LOG_FLOOR
+from edge_asr.training.config import AugmentConfig
+from edge_asr.training.data.augment import Augmenter
+
+MEAN = np.full(80, -7.0, dtype=np.float32)
+NOTHING = AugmentConfig(
+    gain_db=0, noise_probability=0, bandwidth_probability=0, frequency_masks=0, time_masks=0, tail_frames=0
+)
+
+
+def mels() -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(0).normal(-5, 2, (300, 80)).astype(np.float32))
+
+
+def test_nothing_asked_nothing_done() -> None:
+    assert torch.equal(Augmenter(NOTHING, MEAN, None)(mels(), np.random.default_rng(0)), mels())
+
+
+def test_the_same_generator_gives_the_same() -> None:
+    noise = np.random.default_rng(1).normal(-6, 1, (500, 80)).astype(np.float16)
+    augment = Augmenter(AugmentConfig(noise_probability=1.0), MEAN, noise)
+    a, b, c = (augment(mels(), np.random.default_rng(seed)) for seed in (5, 5, 6))
+    assert torch.equal(a, b)
+    assert not torch.equal(a, c)
+
+
+def test_the_original_is_left_alone() -> None:
+    original = mels()
+    Augmenter(AugmentConfig(), MEAN, None)(original, np.random.default_rng(0))
+    assert torch.equal(original, mels())
+
+
+@pytest.mark.parametrize("snr", [0.0, 10.0, 20.0])
+def test_noise_has_the_ratio_asked_for(snr: float) -> None:
+    config = dataclasses.replace(NOTHING, noise_probability=1.0, snr_db=(snr, snr))
+    noise = np.random.default_rng(1).normal(-6, 1, (200, 80)).astype(np.float16)
+    mixed = Augmenter(config, MEAN, noise)(mels(), np.random.default_rng(0))
+    added = (mixed.exp() - mels().exp()).mean()
+    assert 10 * math.log10(float(mels().exp().mean() / added)) == pytest.approx(snr, abs=0.2)
+
+
+def test_masks_are_the_mean_and_within_their_widths() -> None:
+    config = dataclasses.replace(NOTHING, frequency_masks=1, frequency_width=10, time_masks=1, time_width=40)
+    for seed in range(20):
+        out = Augmenter(config, MEAN, None)(mels(), np.random.default_rng(seed))
+        changed = out != mels()
+        assert torch.all(out[changed] == -7.0)
+        assert int(changed.all(dim=0).sum()) <= 10
+        assert int(changed.all(dim=1).sum()) <= 30  # a tenth of 300 rows
+
+
+def test_gain_shifts_everything_but_stays_above_the_floor() -> None:
+    config = dataclasses.replace(NOTHING, gain_db=10.0)
+    out = Augmenter(config, MEAN, None)(mels(), np.random.default_rng(3))
+    shift = (out - mels())[mels() > -10]
+    assert shift.std() < 1e-4
+    assert abs(float(shift.mean())) <= math.log(10)
+    assert out.min() >= LOG_FLOOR

@@ -1,0 +1,69 @@
+"""Batches: bounded, weighted, and the same again for the same seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edge_asr.errors import DataError
+from edge_asr.model.logmel import LOG_FLOOR
+from edge_asr.training.config import AugmentConfig, DataConfig, Phase
+from edge_asr.training.data.augment import Augmenter
+from edge_asr.training.data.batches import Loader, epoch_cuts, open_store, read_part
+from edge_asr.training.tokenizer import Tokenizer
+
+
+@pytest.fixture(scope="module")
+def loader(prepared: Path) -> Loader:
+    config = DataConfig(max_check=0.4, speeds=(0.9, 1.0))
+    corpora = read_part(prepared, "train", ())
+    store = open_store(prepared, "train", list(corpora), config.speeds)
+    texts = [c.supervisions[0].text for cuts in corpora.values() for c in cuts]
+    augmenter = Augmenter(AugmentConfig(), store.mean_and_std()[0], None)
+    return Loader(corpora, store, Tokenizer.train(texts, 12), augmenter, config, batch_seconds=10.0, seed=3)
+
+
+def test_an_epoch_holds_every_believed_utterance_once(loader: Loader) -> None:
+    batches = list(loader.epoch(Phase(), 0, 0))
+    assert sum(len(b.texts) for b in batches) == 40 + 12 - 2  # one of each corpus has a check of 0.9
+    for batch in batches:
+        assert batch.seconds <= 10.0
+        assert batch.mels.shape == (len(batch.texts), 4 * int(batch.lengths.max()) + 3, 80)
+        assert int(batch.target_lengths.sum()) == len(batch.targets)
+        for i, length in enumerate(batch.lengths.tolist()):
+            silence = batch.mels[i, 4 * length + 3 :]
+            assert torch.allclose(silence, torch.full_like(silence, LOG_FLOOR))
+        split = torch.split(batch.targets, batch.target_lengths.tolist())
+        assert [loader.tokenizer.decode(ids.tolist()) for ids in split] == batch.texts
+
+
+def test_order_repeats_and_resumes(loader: Loader) -> None:
+    whole = list(loader.epoch(Phase(), 0, 1))
+    rest = list(loader.epoch(Phase(), 0, 1, skip=3))
+    assert len(rest) == len(whole) - 3
+    for a, b in zip(whole[3:], rest, strict=True):
+        assert a.texts == b.texts
+        assert torch.equal(a.mels, b.mels)
+    other = list(loader.epoch(Phase(), 0, 2))
+    assert [b.texts for b in other] != [b.texts for b in whole]
+
+
+@pytest.mark.parametrize(("weight", "count"), [(0.0, 11), (0.5, 11 + 20), (1.0, 11 + 39), (2.0, 11 + 78)])
+def test_weights(loader: Loader, weight: float, count: int) -> None:
+    cuts = epoch_cuts(loader.corpora, Phase(weights={"tones": weight}), np.random.default_rng(0))
+    assert len(cuts) == pytest.approx(count, abs=1)
+
+
+def test_nothing_left(loader: Loader) -> None:
+    with pytest.raises(DataError, match="no utterance"):
+        epoch_cuts(loader.corpora, Phase(max_seconds=0.1), np.random.default_rng(0))
+
+
+def test_unprepared_corpora(prepared: Path) -> None:
+    with pytest.raises(DataError, match=r"'nothing' is not prepared.*more-tones"):
+        read_part(prepared, "train", ("nothing",))
+    with pytest.raises(DataError, match="prepare_data"):
+        read_part(prepared, "test", ())

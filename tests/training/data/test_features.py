@@ -1,0 +1,69 @@
+"""Cached features are what the frontend would compute, at each speed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from lhotse import CutSet
+
+from edge_asr.errors import DataError
+from edge_asr.model.config import ModelConfig
+from edge_asr.model.frontend import Frontend
+from edge_asr.training.data.batches import open_store
+from edge_asr.training.data.features import MelStore, read_audio, utterance_mels
+
+
+def test_cached_features_give_the_frontend_s_frames(prepared: Path) -> None:
+    store = open_store(prepared, "train", ["tones"], (1.0,))
+    cut = next(iter(CutSet.from_file(prepared / "train" / "tones" / "cuts.jsonl.gz")))
+    pcm = read_audio(cut.recording.sources[0].source)
+    frames = -(-len(pcm) // 640)
+    mels = store.get(cut.id)
+    assert mels.shape == (4 * frames + 3, 80)
+    torch.manual_seed(0)
+    frontend = Frontend(ModelConfig(dim=16, heads=2)).eval()
+    padded = torch.zeros(1, frames * 640 + 720)
+    padded[0, : len(pcm)] = torch.from_numpy(pcm)
+    with torch.inference_mode():
+        direct = frontend(padded)
+        cached = frontend.subsampling(torch.from_numpy(mels.astype(np.float32))[None])
+    assert direct.shape == cached.shape == (1, frames, 16)
+    assert (direct - cached).abs().max() < 0.05  # features are kept in half precision
+
+
+def test_speeds(prepared: Path) -> None:
+    store = open_store(prepared, "train", ["tones", "more-tones"], (0.9, 1.0))
+    assert len(store) == 2 * (40 + 12)
+    slow, plain = store.get("tones-001", 0.9), store.get("tones-001", 1.0)
+    assert len(slow) / len(plain) == pytest.approx(1 / 0.9, rel=0.03)
+    with pytest.raises(KeyError):
+        store.get("tones-001", 1.1)
+
+
+def test_mean_and_std(prepared: Path) -> None:
+    store = open_store(prepared, "train", ["tones"], (1.0,))
+    mean, std = store.mean_and_std()
+    rows = np.concatenate([store.get(key.split("@")[0]) for key in store.keys()]).astype(np.float64)  # noqa: SIM118
+    assert np.allclose(mean, rows.mean(axis=0), atol=1e-2)
+    assert np.allclose(std, rows.std(axis=0), atol=1e-2)
+
+
+def test_a_cut_off_cache_is_refused(prepared: Path, tmp_path: Path) -> None:
+    source = prepared / "features" / "train-tones-1.0.f16"
+    (tmp_path / source.name).write_bytes(source.read_bytes()[:-160])
+    (tmp_path / (source.name + ".json")).write_text(source.with_name(source.name + ".json").read_text())
+    with pytest.raises(DataError, match="make it again"):
+        MelStore([tmp_path / source.name])
+    with pytest.raises(DataError, match="cannot be read"):
+        MelStore([tmp_path / "none-1.0.f16"])
+
+
+def test_the_end_is_padded_with_silence() -> None:
+    from edge_asr.model.logmel import LOG_FLOOR, LogMel
+
+    mels = utterance_mels(LogMel(), np.full(650, 0.1, dtype=np.float32))
+    assert mels.shape == (11, 80)
+    assert np.allclose(mels[-1], LOG_FLOOR, atol=0.01)

@@ -1,0 +1,53 @@
+"""Training configurations: those in the repository are valid, wrong ones are refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edge_asr.errors import OptionError
+from edge_asr.training.config import TrainConfig
+
+
+def test_shipped_configurations_are_valid(repository: Path) -> None:
+    files = sorted((repository / "scripts" / "configs").glob("*.yaml"))
+    assert files
+    for file in files:
+        config = TrainConfig.load(file)
+        assert TrainConfig.from_dict(yaml.safe_load(yaml.safe_dump(_plain(config.to_dict())))) == config
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, list | tuple) else value
+
+
+@pytest.mark.parametrize(
+    ("values", "name"),
+    [
+        ({}, "name"),
+        ({"name": "x"}, "model"),
+        ({"name": "x", "model": {}, "speed": 3}, "speed"),
+        ({"name": "x", "model": {"dim": 7}}, "dim"),
+        ({"name": "x", "model": {}, "optim": {"optimizer": "sgd"}}, "optimizer"),
+        ({"name": "x", "model": {}, "optim": {"chunks": {7: 1.0}}}, "chunks"),
+        ({"name": "x", "model": {}, "phases": [{"until": 0.5}]}, "phases"),
+        ({"name": "x", "model": {}, "data": {"speeds": []}}, "speeds"),
+        ({"name": "x", "model": {}, "augment": []}, "augment"),
+        ([], "mapping"),
+    ],
+)
+def test_wrong_configurations(values: Any, name: str) -> None:
+    with pytest.raises(OptionError, match=name):
+        TrainConfig.from_dict(values)
+
+
+def test_unreadable_file(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("a: [1")
+    for file in (tmp_path / "bad.yaml", tmp_path / "none.yaml"):
+        with pytest.raises(OptionError, match=file.name):
+            TrainConfig.load(file)

@@ -1,0 +1,152 @@
+"""The trainer learns, can be killed at any moment, and goes on where it was."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from edge_asr.errors import DataError
+from edge_asr.training.checkpoint import load_model, read_checkpoint, save_checkpoint
+from edge_asr.training.config import TrainConfig
+from edge_asr.training.trainer import Trainer
+from edge_asr.training.weights import load_weights, save_weights
+
+VALUES: dict[str, Any] = {
+    "name": "test",
+    "model": {"dim": 32, "heads": 2, "vocabulary": 12, "exits": 2, "layers": 1, "history": 16, "branches": [1]},
+    "data": {"dev_utterances": 8},
+    "augment": {"noise_probability": 0.2, "time_masks": 0, "frequency_masks": 0, "tail_frames": 4},
+    "optim": {"steps": 60, "batch_seconds": 20, "warmup_steps": 10, "optimizer": "muon", "muon_lr": 0.01, "ema": 0.9},
+    "phases": [{"until": 0.5, "max_seconds": 3}, {"until": 1.0, "splice": 0.2}],
+}
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "train.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def trained(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    Trainer(TrainConfig.from_dict(VALUES), prepared, out).run()
+    return out
+
+
+def test_it_learns(trained: Path) -> None:
+    log = rows(trained)
+    assert [int(row["step"]) for row in log] == list(range(1, 61))
+    for exit in ("loss1", "loss2"):
+        assert float(log[-1][exit]) < 0.5 * float(log[0][exit])
+    assert {row["phase"] for row in log} == {"0", "1"}
+    assert all(float(row["splice"]) > 0 for row in log if row["phase"] == "1" and row["chunk"] != "0")
+    with (trained / "dev.csv").open() as file:
+        assert next(csv.DictReader(file)).keys() >= {"step", "corpus", "wer1", "wer2"}
+
+
+def test_a_resumed_run_makes_the_same_updates(trained: Path, prepared: Path, tmp_path: Path) -> None:
+    values = VALUES | {"optim": VALUES["optim"]}
+    first = Trainer(TrainConfig.from_dict(values), prepared, tmp_path / "run")
+    count = 0
+
+    class Stop:
+        """Asks the trainer to stop after 20 updates, as Ctrl-C does."""
+
+        def __enter__(self) -> Stop:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def train(self, trainer: Trainer, *_: object) -> None:
+            nonlocal count
+            count += 1
+            trainer.stopped = count == 20
+
+        def dev(self, *_: object) -> None:
+            pass
+
+    first.run(reporter=Stop())  # type: ignore[arg-type]
+    assert read_checkpoint(tmp_path / "run" / "last.pt")["step"] == 20
+    second = Trainer(TrainConfig.from_dict(values), prepared, tmp_path / "run")
+    assert (second.step, second.epoch, second.batch) == (first.step, first.epoch, first.batch)
+    second.run()
+    ours, whole = rows(tmp_path / "run"), rows(trained)
+    assert [row["step"] for row in ours] == [str(i) for i in range(21, 61)]
+    for a, b in zip(ours, whole[20:], strict=True):
+        assert float(a["loss2"]) == pytest.approx(float(b["loss2"]), rel=0.02, abs=0.02)
+
+
+def test_kill_nine_loses_only_what_came_after_the_last_checkpoint(
+    prepared: Path, tmp_path: Path, repository: Path
+) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(yaml.safe_dump(VALUES | {"optim": VALUES["optim"] | {"steps": 100_000}}))
+    out = tmp_path / "run"
+    command = [sys.executable, "scripts/train.py", "--config", str(config), "--data", str(prepared), "--out", str(out)]
+    command += ["--save-minutes", "0.01", "--threads", "1"]
+    environment = os.environ | {"PYTHONPATH": str(repository)}
+    process = subprocess.Popen(command, cwd=repository, env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not (out / "last.pt").exists():
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    step = read_checkpoint(out / "last.pt")["step"]
+    assert step > 0
+    process = subprocess.Popen(command, cwd=repository, env=environment, stderr=subprocess.PIPE, text=True)
+    while int(rows(out)[-1]["step"]) < step + 3:
+        assert process.poll() is None, process.stderr and process.stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    assert read_checkpoint(out / "last.pt")["step"] >= step + 3
+
+
+def test_a_checkpoint_of_other_sizes_is_refused(trained: Path, prepared: Path) -> None:
+    values = VALUES | {"model": VALUES["model"] | {"dim": 16}}
+    with pytest.raises(DataError, match="other sizes"):
+        Trainer(TrainConfig.from_dict(values), prepared, trained)
+
+
+def test_bad_checkpoints(tmp_path: Path) -> None:
+    (tmp_path / "text.pt").write_text("no checkpoint")
+    save_checkpoint(tmp_path / "other.pt", {"weights": torch.zeros(2)})
+    for name in ("text.pt", "other.pt", "none.pt"):
+        with pytest.raises(DataError, match=name):
+            read_checkpoint(tmp_path / name)
+
+
+def test_weights_file_round_trip(trained: Path, tmp_path: Path) -> None:
+    model, tokenizer, _ = load_model(trained / "last.pt")
+    path = tmp_path / "w.safetensors"
+    save_weights(path, model, tokenizer, {"step": 60})
+    again, tokens, notes = load_weights(path)
+    assert notes == {"step": 60}
+    assert tokens.pieces() == tokenizer.pieces()
+    for name, p in again.state_dict().items():
+        assert torch.equal(p, model.state_dict()[name].to(torch.bfloat16).float())
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(DataError, match="cannot be read"):
+        load_weights(path)
+
+
+def test_init_starts_from_the_weights(trained: Path, prepared: Path, tmp_path: Path) -> None:
+    model, tokenizer, _ = load_model(trained / "last.pt")
+    config = TrainConfig.from_dict(VALUES)
+    fresh = Trainer(config, prepared, tmp_path / "fine", init=model.state_dict(), tokenizer=tokenizer)
+    scored = Trainer(config, prepared, trained).evaluate()
+    assert fresh.evaluate() == scored
