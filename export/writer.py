@@ -13,7 +13,7 @@ from typing import Any
 import edge_asr
 from edge_asr.model.frontend import HOP, OVERLAP
 from edge_asr.model.logmel import SAMPLE_RATE
-from edge_asr.model.model import AsrModel
+from edge_asr.model.model import AsrModel, two_speed
 from edge_asr.training.tokenizer import Tokenizer
 from export.costs import Cost, count_macs
 from export.graphs import DEEP_INPUTS, export_frontend, export_segments, trunk_inputs
@@ -58,14 +58,14 @@ def write_graphs(model: AsrModel, tokenizer: Tokenizer, out: Path, say: Callable
     say("frontend")
     export_frontend(model, out / "frontend.onnx")
     say(f"{model.config.exits} segments, float32")
-    for path in export_segments(model.encoder, out / "float32"):
+    for path in export_segments(two_speed(model), out / "float32"):
         say(f"{path.stem}, int8")
         quantise(path, out / "int8" / path.name)
 
 
 def _costs(model: AsrModel, out: Path, step: int, chunk: int, look_ahead: int) -> list[Cost]:
     """Work of frontend and trunk for ``step`` frames, and of each deep segment for ``chunk`` frames."""
-    c, trunk = model.config, model.encoder.trunk
+    c, trunk = model.config, two_speed(model).trunk
     state = {name: (1, *shape) for name, shape in trunk.state_shapes().items()}
     sizes: dict[str, tuple[int, ...]] = {"frames": (1, step, c.dim), "n_valid": (1,), **state}
     assert list(sizes) == trunk_inputs(trunk)
@@ -85,7 +85,7 @@ def _costs(model: AsrModel, out: Path, step: int, chunk: int, look_ahead: int) -
 def count_exits(model: AsrModel, out: Path, options: BundleOptions) -> tuple[list[dict[str, Any]], float]:
     """Cumulative parameters and work per exit, and the int8 share of the encoder's work at the default chunk."""
     frame = HOP / SAMPLE_RATE
-    encoder = model.encoder
+    encoder = two_speed(model)
     modules = [encoder.trunk, *encoder.deep]
     params = [sum(p.numel() for p in module.parameters()) for module in modules]
     params[0] += sum(p.numel() for p in model.frontend.parameters())
@@ -131,7 +131,7 @@ def write_manifest(
             "look_ahead": options.look_ahead,
             "step_frames": options.step,
             "tail_frames": options.tail,
-            "trunk_state": model.encoder.trunk.state_shapes(),
+            "trunk_state": two_speed(model).trunk.state_shapes(),
         },
         "chunks": {
             "default": options.chunk,

@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 
 from edge_asr.errors import EdgeAsrError
-from edge_asr.training.checkpoint import load_model
 from edge_asr.training.config import TrainConfig
 from edge_asr.training.trainer import Trainer
+from edge_asr.training.weights import load_weights
 
 
 def main() -> int:
@@ -25,7 +25,7 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--init", type=Path, help="checkpoint whose averaged weights and tokeniser the run starts from")
+    parser.add_argument("--init", type=Path, help="checkpoint or .safetensors to start from")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
     parser.add_argument("--save-minutes", type=float, default=3.0)
@@ -37,7 +37,7 @@ def main() -> int:
         config = TrainConfig.load(args.config)
         init, tokenizer = None, None
         if args.init:
-            model, tokenizer, _ = load_model(args.init)
+            model, tokenizer, _ = load_weights(args.init)
             init = model.state_dict()
         trainer = Trainer(config, args.data, args.out, device=args.device, init=init, tokenizer=tokenizer)
         trainer.run(save_minutes=args.save_minutes, dev_minutes=args.dev_minutes)

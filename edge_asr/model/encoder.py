@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_asr.model.config import ModelConfig
-from edge_asr.model.layers import valid_mask
+from edge_asr.model.layers import pick, valid_mask
 from edge_asr.model.segment import DeepSegment, look_around
 from edge_asr.model.trunk import Trunk
 
@@ -84,3 +84,10 @@ class TwoSpeedSplitformer(nn.Module):
             whole[real] = log_probs
             outputs.append(whole.reshape(batch, count * size, -1)[:, :time])
         return torch.stack(outputs)
+
+    def spliced(
+        self, frames: Tensor, lengths: Tensor, exits: Tensor, *, chunk: int | None = 16, look_ahead: int = 8
+    ) -> Tensor:
+        """Each chunk at an exit of its own, (B, N) int64: a gather, since results do not depend on others' exits."""
+        every = self(frames, lengths, chunk=chunk, look_ahead=look_ahead)
+        return pick(every, exits, frames.shape[1] if chunk is None else chunk)

@@ -162,3 +162,10 @@ def exit_stats(log_probs: Tensor) -> Tensor:
     top = probs.topk(2, dim=-1).values
     entropy = -(probs * log_probs).sum(dim=-1)
     return torch.stack([entropy, top[..., 0], top[..., 0] - top[..., 1], probs[..., 0]], dim=-1)
+
+
+def pick(log_probs: Tensor, exits: Tensor, chunk: int) -> Tensor:
+    """Takes each chunk from its exit: (E, B, T, V) and (B, N) → (B, T, V)."""
+    _, batch, time, vocabulary = log_probs.shape
+    choice = exits.clamp(1, log_probs.shape[0]).repeat_interleave(chunk, dim=1)[:, :time] - 1
+    return log_probs.gather(0, choice[None, :, :, None].expand(1, batch, time, vocabulary))[0]

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from edge_asr.errors import OptionError
 from edge_asr.model.config import ModelConfig
+from edge_asr.model.encoder import TwoSpeedSplitformer
 from edge_asr.model.frontend import Frontend
 from edge_asr.model.registry import build_encoder
+
+
+def two_speed(model: AsrModel) -> TwoSpeedSplitformer:
+    """The encoder, if it is of the one kind that bundles and runtime know; OptionError otherwise."""
+    if not isinstance(model.encoder, TwoSpeedSplitformer):
+        name = model.config.architecture
+        raise OptionError(f"model option architecture is {name!r}; a bundle can hold 'splitformer-two-speed' only")
+    return model.encoder
 
 
 class AsrModel(nn.Module):

@@ -38,18 +38,22 @@ class Phase:
             named count once.
         max_seconds: longer utterances are left out.
         splice: weight of the CTC loss on spliced sequences.
+        depths: how many exits are computed → share of batches; all of them if empty. Shallow batches are cheap, and
+            early in a run, when all exits are equally wrong, they teach as much.
     """
 
     until: float = 1.0
     weights: dict[str, float] = field(default_factory=dict)
     max_seconds: float = 20.0
     splice: float = 0.0
+    depths: dict[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _require(0 < self.until <= 1, "phases.until", self.until, "above 0, up to 1")
         _require(all(w >= 0 for w in self.weights.values()), "phases.weights", self.weights, "0 or more each")
         _require(self.max_seconds > 0, "phases.max_seconds", self.max_seconds, "above 0")
         _require(self.splice >= 0, "phases.splice", self.splice, "0 or more")
+        _require(all(n >= 1 for n in self.depths), "phases.depths", self.depths, "numbers of exits from 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +195,8 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         ends = [p.until for p in self.phases]
+        depths = [depth for p in self.phases for depth in p.depths]
+        _require(all(d <= self.model.exits for d in depths), "phases.depths", depths, f"1 to {self.model.exits}")
         _require(
             bool(ends) and ends == sorted(ends) and ends[-1] == 1.0,
             "phases",

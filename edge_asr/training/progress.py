@@ -77,6 +77,7 @@ class Reporter:
                 "splice": row["splice"],
                 "audio_per_second": round(speed, 1),
             }
+            | {f"loss{i + 1}": "" for i in range(trainer.config.model.exits)}
             | {f"loss{i}": x for i, x in enumerate(row["losses"], 1)},
         )
         if trainer.step % self.every == 0 and not self.console.is_terminal:

@@ -171,6 +171,9 @@ class Trainer:
         rng = np.random.default_rng([self.config.seed, self.step])
         chunk = int(rng.choice(list(optim.chunks), p=_shares(optim.chunks)))
         look_ahead = int(rng.choice(list(optim.look_ahead), p=_shares(optim.look_ahead)))
+        exits = (
+            int(rng.choice(list(phase.depths), p=_shares(phase.depths))) if phase.depths else self.config.model.exits
+        )
         factor = rate(optim, self.step, self.progress)
         for optimizer, peak in self.optimizers:
             for group in optimizer.param_groups:
@@ -183,13 +186,13 @@ class Trainer:
                 batch.lengths.to(self.device),
                 chunk=chunk or None,
                 look_ahead=look_ahead,
+                depth=exits,
             ).float()
         if phase.splice and chunk:
             generator = torch.Generator().manual_seed(self.step)
             log_probs = torch.cat([log_probs, splice(log_probs, chunk, generator)[None]])
         losses = ctc_losses(log_probs, batch)
-        exits = self.config.model.exits
-        weights = torch.tensor(optim.exit_weights or [1.0] * exits, device=losses.device)
+        weights = torch.tensor((optim.exit_weights or (1.0,) * exits)[:exits], device=losses.device)
         loss = (losses[:exits] * weights).sum() / weights.sum() + phase.splice * losses[exits:].sum()
         for optimizer, _ in self.optimizers:
             optimizer.zero_grad(set_to_none=True)

@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from edge_asr.model.config import ModelConfig
-from edge_asr.model.model import AsrModel
+from edge_asr.model.model import AsrModel, two_speed
 from edge_asr.training.tokenizer import Tokenizer
 from edge_asr.training.weights import load_weights, save_weights
 from export.__main__ import export_bundle
@@ -34,7 +34,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     model = AsrModel(CONFIG)
     model.frontend.subsampling.mean -= 7.0
     model.frontend.subsampling.std += 3.0
-    for exit in (model.encoder.trunk.exit, *(s.exit for s in model.encoder.segments())):
+    encoder = two_speed(model)
+    for exit in (encoder.trunk.exit, *(s.exit for s in encoder.segments())):
         exit.output.weight.data *= 3  # posteriors that are not all alike
     weights = folder / "random.safetensors"
     save_weights(weights, model, Tokenizer.train(["A FEW WORDS TO LEARN PIECES FROM", "AND SOME MORE"] * 9, 20), {})

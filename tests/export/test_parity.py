@@ -15,6 +15,7 @@ import torch
 from edge_asr.bundle.bundle import Bundle
 from edge_asr.errors import DataError
 from edge_asr.exits.stats import ChunkInfo, ExitStats
+from edge_asr.model.model import two_speed
 from edge_asr.runtime.encoder import EncoderStream
 from edge_asr.runtime.onnx_engine import OnnxEngine
 from export.parity import check_parity, runtime_log_probs, torch_log_probs
@@ -101,6 +102,6 @@ def test_a_bundle_that_differs_from_torch_is_refused(
     other = type(exported.model)(exported.model.config)
     other.load_state_dict(exported.model.state_dict())
     with torch.no_grad():
-        other.encoder.segments()[0].layers[0].half1.up.weight *= 1.5
+        two_speed(other).segments()[0].layers[0].half1.up.weight *= 1.5
     with pytest.raises(DataError, match="parity"):
         check_parity(other.eval(), tmp_path / "copy", speech)

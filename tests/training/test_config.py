@@ -37,6 +37,7 @@ def _plain(value: Any) -> Any:
         ({"name": "x", "model": {}, "optim": {"chunks": {7: 1.0}}}, "chunks"),
         ({"name": "x", "model": {}, "phases": [{"until": 0.5}]}, "phases"),
         ({"name": "x", "model": {}, "data": {"speeds": []}}, "speeds"),
+        ({"name": "x", "model": {"exits": 2, "branches": [1]}, "phases": [{"depths": {3: 1.0}}]}, "depths"),
         ({"name": "x", "model": {}, "augment": []}, "augment"),
         ([], "mapping"),
     ],
