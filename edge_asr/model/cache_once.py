@@ -88,18 +88,22 @@ class CacheOnceSplitformer(nn.Module):
         depth: int | None = None,
     ) -> Tensor:
         """Every exit at full depth; see ``TwoSpeedSplitformer.forward``."""
-        return self._run(frames, lengths, None, chunk, look_ahead, depth or self.config.exits)
+        return self.every_exit(frames, lengths, None, chunk, look_ahead, depth or self.config.exits)
 
     def spliced(
         self, frames: Tensor, lengths: Tensor, exits: Tensor, *, chunk: int | None = 16, look_ahead: int = 8
     ) -> Tensor:
         """Each chunk at an exit of its own; see ``CachedSplitformer.spliced``."""
-        every = self._run(frames, lengths, exits, chunk, look_ahead, self.config.exits)
+        every = self.every_exit(frames, lengths, exits, chunk, look_ahead, self.config.exits)
         return pick(every, exits, frames.shape[1] if chunk is None else chunk)
 
-    def _run(
+    def every_exit(
         self, frames: Tensor, lengths: Tensor, exits: Tensor | None, chunk: int | None, look_ahead: int, depth: int
     ) -> Tensor:
+        """Log-probabilities of all exits, (depth, B, T, V), given where each chunk left; None: nowhere early.
+
+        A chunk's rows mean something up to its own exit; rows beyond it say what would have come without running.
+        """
         batch, time, _ = frames.shape
         size = (time + time % 2) if chunk is None else chunk
         count, ahead, history = -(-time // size), 0 if chunk is None else look_ahead, self.config.history

@@ -146,7 +146,7 @@ class CachedSplitformer(nn.Module):
         depth: int | None = None,
     ) -> Tensor:
         """Every exit at full depth: nothing is skipped, no cache is wrong. As ``TwoSpeedSplitformer.forward``."""
-        return self._run(frames, lengths, None, chunk, look_ahead, depth or self.config.exits)
+        return self.every_exit(frames, lengths, None, chunk, look_ahead, depth or self.config.exits)
 
     def spliced(
         self, frames: Tensor, lengths: Tensor, exits: Tensor, *, chunk: int | None = 16, look_ahead: int = 8
@@ -163,12 +163,16 @@ class CachedSplitformer(nn.Module):
         Returns:
             (B, T, V) log-probabilities.
         """
-        every = self._run(frames, lengths, exits, chunk, look_ahead, self.config.exits)
+        every = self.every_exit(frames, lengths, exits, chunk, look_ahead, self.config.exits)
         return pick(every, exits, frames.shape[1] if chunk is None else chunk)
 
-    def _run(
+    def every_exit(
         self, frames: Tensor, lengths: Tensor, exits: Tensor | None, chunk: int | None, look_ahead: int, depth: int
     ) -> Tensor:
+        """Log-probabilities of all exits, (depth, B, T, V), given where each chunk left; None: nowhere early.
+
+        A chunk's rows mean something up to its own exit; rows beyond it say what would have come without running.
+        """
         batch, time, _ = frames.shape
         size = (time + time % 2) if chunk is None else chunk
         count, ahead = -(-time // size), 0 if chunk is None else look_ahead

@@ -85,6 +85,12 @@ class TwoSpeedSplitformer(nn.Module):
             outputs.append(whole.reshape(batch, count * size, -1)[:, :time])
         return torch.stack(outputs)
 
+    def every_exit(
+        self, frames: Tensor, lengths: Tensor, exits: Tensor | None, chunk: int | None, look_ahead: int, depth: int
+    ) -> Tensor:
+        """As in the rivals; here the pattern of exits changes nothing."""
+        return self(frames, lengths, chunk=chunk, look_ahead=look_ahead, depth=depth)
+
     def spliced(
         self, frames: Tensor, lengths: Tensor, exits: Tensor, *, chunk: int | None = 16, look_ahead: int = 8
     ) -> Tensor:

@@ -1,0 +1,112 @@
+"""Ablations: a list of arms, each a run with some options changed, possibly branched from another arm's weights."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from edge_asr.errors import OptionError
+from edge_asr.training.config import TrainConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """One run.
+
+    Attributes:
+        name: also its folder.
+        config: the whole configuration, seed included.
+        init: name of the arm whose averaged weights it starts from; empty for a start from scratch.
+    """
+
+    name: str
+    config: TrainConfig
+    init: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a finished arm says: WER per exit and corpus at its last evaluation, and its updates and seconds."""
+
+    arm: str
+    step: int
+    seconds: float
+    wers: dict[str, list[float]] = field(default_factory=dict)
+
+
+def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries with ``change`` taking precedence; lists and values are replaced whole.
+
+    Example:
+        >>> merge({"model": {"dim": 144, "kernel": 9}}, {"model": {"kernel": 15}})
+        {'model': {'dim': 144, 'kernel': 15}}
+    """
+    result = dict(base)
+    for key, value in change.items():
+        old = result.get(key)
+        result[key] = merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return result
+
+
+def read_arms(path: Path) -> list[Arm]:
+    """Reads ``base`` (a training configuration) and ``arms`` (name → changes, with optional ``init`` and ``seeds``).
+
+    An arm with ``seeds: [1, 2]`` becomes two, ``name-seed1`` and ``name-seed2``.
+
+    Raises:
+        OptionError: the file, a configuration or the order of arms is wrong.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise OptionError(f"list of arms {str(path)!r} cannot be read: {error}") from error
+    if not isinstance(values, dict) or not isinstance(values.get("arms"), dict) or "base" not in values:
+        raise OptionError(f"list of arms {str(path)!r} must hold 'base' and 'arms', both mappings")
+    arms: list[Arm] = []
+    for name, change in values["arms"].items():
+        change = dict(change or {})
+        init, seeds = str(change.pop("init", "")), change.pop("seeds", None)
+        if init and init not in {arm.name for arm in arms}:
+            known = ", ".join(arm.name for arm in arms) or "none"
+            raise OptionError(f"arm {name!r}: init is {init!r}; allowed: an arm before it ({known})")
+        for seed in seeds or [None]:
+            full = name if seed is None else f"{name}-seed{seed}"
+            merged = merge(values["base"], change | {"name": full} | ({} if seed is None else {"seed": seed}))
+            arms.append(Arm(full, TrainConfig.from_dict(merged), init))
+    return arms
+
+
+def read_result(folder: Path) -> Result | None:
+    """The last evaluation of a run; None before there is one."""
+    try:
+        with (folder / "dev.csv").open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+    except OSError:
+        return None
+    if not rows:
+        return None
+    last = [row for row in rows if row["step"] == rows[-1]["step"]]
+    wers = {row["corpus"]: [float(v) for k, v in row.items() if k.startswith("wer")] for row in last}
+    return Result(folder.name, int(rows[-1]["step"]), float(rows[-1]["elapsed"]), wers)
+
+
+def as_markdown(results: list[Result]) -> str:
+    """The results as one Markdown table a corpus, WER in percent."""
+    lines: list[str] = []
+    for corpus in sorted({name for result in results for name in result.wers}):
+        exits = max(len(result.wers.get(corpus, [])) for result in results)
+        lines += [
+            f"**{corpus}**",
+            "",
+            "| arm | updates | minutes | " + " | ".join(f"exit {i}" for i in range(1, exits + 1)) + " |",
+        ]
+        lines += ["| --- " * (exits + 3) + "|"]
+        for result in results:
+            cells = [f"{100 * w:.1f}" for w in result.wers.get(corpus, [])]
+            lines.append(f"| {result.arm} | {result.step} | {result.seconds / 60:.0f} | " + " | ".join(cells) + " |")
+        lines.append("")
+    return "\n".join(lines)

@@ -1,0 +1,155 @@
+"""What per-chunk exits do to an encoder: policies that choose patterns of exits, and errors under them.
+
+The parallel forward of an encoder under a pattern of exits equals its chunk-by-chunk forward (tested), so everything
+here runs on whole batches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import jiwer
+import numpy as np
+import torch
+from rapidfuzz.distance import Levenshtein
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from edge_asr.model.layers import exit_stats, pick
+from edge_asr.model.model import AsrModel
+from edge_asr.training.data.batches import Batch
+from edge_asr.training.tokenizer import Tokenizer
+
+SEAM_FRAMES = 5  # 200 ms
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """How audio is cut: frames a chunk and frames of look-ahead."""
+
+    chunk: int = 16
+    look_ahead: int = 8
+
+
+def depth_costs(model: AsrModel, case: Case, seconds: float = 16.0) -> list[float]:
+    """Multiply–accumulates per second of audio at each fixed depth, encoder only, counted by torch on the forward."""
+    frames = torch.zeros(1, round(25 * seconds), model.config.dim)
+    lengths = torch.tensor([frames.shape[1]])
+    costs = []
+    for depth in range(1, model.config.exits + 1):
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            model.encoder(frames, lengths, chunk=case.chunk, look_ahead=case.look_ahead, depth=depth)
+        costs.append(counter.get_total_flops() / 2 / seconds)
+    return costs
+
+
+def random_exits(lengths: Tensor, chunks: int, exits: int, mean: float, rng: np.random.Generator) -> Tensor:
+    """Exits (B, N) drawn independently for each chunk: one and a binomial number more, ``mean`` on average."""
+    drawn = 1 + rng.binomial(exits - 1, (mean - 1) / (exits - 1), size=(len(lengths), chunks))
+    return torch.from_numpy(drawn.astype(np.int64))
+
+
+@torch.inference_mode()
+def entropy_exits(model: AsrModel, frames: Tensor, lengths: Tensor, case: Case, threshold: float) -> Tensor:
+    """Exits (B, N) of the policy that stops at the first exit whose mean frame entropy (nats) is within a threshold.
+
+    Decisions are taken in order, each on what the chunk sees after the decisions before it.
+    """
+    chunks, depth = -(-frames.shape[1] // case.chunk), model.config.exits
+    exits = torch.full((len(lengths), chunks), depth)
+    for n in range(chunks):
+        every = model.encoder.every_exit(frames, lengths, exits, case.chunk, case.look_ahead, depth)
+        start, stop = n * case.chunk, min((n + 1) * case.chunk, frames.shape[1])
+        real = (torch.arange(start, stop)[None] < lengths[:, None]).float()
+        entropy = exit_stats(every[:, :, start:stop].flatten(0, 1))[..., 0].reshape(depth, len(lengths), -1)
+        mean = (entropy * real).sum(dim=-1) / real.sum(dim=-1).clamp(min=1)
+        sure = mean <= threshold
+        sure[-1] = True
+        exits[:, n] = sure.int().argmax(dim=0) + 1
+    return exits
+
+
+@dataclass(slots=True)
+class Score:
+    """Sums over utterances under one policy; ``seam`` counts are of chunk borders between different exits.
+
+    Attributes:
+        references: transcripts.
+        spliced: texts with the encoder's own caches.
+        exact: texts with every cache exact, same exits.
+        exit_frames: frames that left at each exit.
+        seams: borders between chunks of different exits.
+        seam_errors: inserted and deleted tokens within 200 ms of one.
+    """
+
+    references: list[str]
+    spliced: list[str]
+    exact: list[str]
+    exit_frames: Tensor
+    seams: int = 0
+    seam_errors: int = 0
+
+    def wer(self) -> float:
+        """WER with the encoder's own caches."""
+        return float(jiwer.wer(self.references, self.spliced))
+
+    def exact_wer(self) -> float:
+        """WER of the same exits with every cache exact."""
+        return float(jiwer.wer(self.references, self.exact))
+
+    def mean_cost(self, costs: list[float]) -> float:
+        """Mean cost, given each depth's."""
+        return float((self.exit_frames * torch.tensor(costs)).sum() / self.exit_frames.sum())
+
+
+def empty_score(exits: int) -> Score:
+    """Nothing counted yet."""
+    return Score([], [], [], torch.zeros(exits, dtype=torch.float64))
+
+
+@torch.inference_mode()
+def add_batch(
+    score: Score, model: AsrModel, tokenizer: Tokenizer, batch: Batch, frames: Tensor, exits: Tensor, case: Case
+) -> None:
+    """Scores one batch under a pattern of exits."""
+    depth = model.config.exits
+    own = pick(
+        model.encoder.every_exit(frames, batch.lengths, exits, case.chunk, case.look_ahead, depth), exits, case.chunk
+    )
+    full = model.encoder.every_exit(frames, batch.lengths, None, case.chunk, case.look_ahead, depth)
+    exact = pick(full, exits, case.chunk)
+    score.references += batch.texts
+    targets = torch.split(batch.targets, batch.target_lengths.tolist())
+    for i, length in enumerate(batch.lengths.tolist()):
+        tokens, places = greedy(own[i, :length])
+        score.spliced.append(tokenizer.decode(tokens))
+        score.exact.append(tokenizer.decode(greedy(exact[i, :length])[0]))
+        taken = exits[i, : -(-length // case.chunk)]
+        frames_each = torch.full((len(taken),), case.chunk, dtype=torch.float64)
+        frames_each[-1] = length - case.chunk * (len(taken) - 1)
+        score.exit_frames.index_add_(0, taken - 1, frames_each)
+        seams = [case.chunk * (n + 1) for n in range(len(taken) - 1) if taken[n] != taken[n + 1]]
+        score.seams += len(seams)
+        score.seam_errors += errors_near(seams, targets[i].tolist(), tokens, places)
+
+
+def greedy(log_probs: Tensor) -> tuple[list[int], list[int]]:
+    """Best path of (T, V): tokens, and the frame at which each begins."""
+    best = log_probs.argmax(dim=-1).tolist()
+    kept = [(t, f) for f, t in enumerate(best) if t != 0 and (f == 0 or best[f - 1] != t)]
+    return [t for t, _ in kept], [f for _, f in kept]
+
+
+def errors_near(seams: list[int], reference: list[int], tokens: list[int], places: list[int]) -> int:
+    """Insertions and deletions of tokens within 200 ms of a seam.
+
+    A deletion stands where the token before it in the hypothesis ends up; substitutions are not counted.
+    """
+    count = 0
+    for operation in Levenshtein.editops(reference, tokens):
+        if operation.tag == "replace" or not tokens:
+            continue
+        at = operation.dest_pos if operation.tag == "insert" else operation.dest_pos - 1
+        place = places[min(max(at, 0), len(places) - 1)]
+        count += any(abs(place - seam) <= SEAM_FRAMES for seam in seams)
+    return count

@@ -1,0 +1,89 @@
+"""Arms: merged options, seeds, branching, and a table; a list is run, interrupted and gone on with."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edge_asr.errors import OptionError
+from edge_asr.training.ablation import Result, as_markdown, merge, read_arms, read_result
+from tests.training.test_trainer import VALUES
+
+
+def write(path: Path, arms: dict[str, Any]) -> Path:
+    path.write_text(yaml.safe_dump({"base": VALUES, "arms": arms}))
+    return path
+
+
+def test_arms(tmp_path: Path) -> None:
+    arms = read_arms(
+        write(
+            tmp_path / "arms.yaml",
+            {
+                "own": {"model": {"architecture": "splitformer-stale"}},
+                "pure": {"init": "own", "optim": {"steps": 5}},
+                "wide": {"seeds": [1, 2], "model": {"kernel": 15}},
+            },
+        )
+    )
+    assert [(a.name, a.init) for a in arms] == [("own", ""), ("pure", "own"), ("wide-seed1", ""), ("wide-seed2", "")]
+    assert arms[0].config.model.architecture == "splitformer-stale"
+    assert (arms[1].config.optim.steps, arms[1].config.optim.optimizer) == (5, "muon")
+    assert [a.config.seed for a in arms[2:]] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    ("arms", "message"),
+    [({"a": {"init": "b"}}, "arm before it"), ({"a": {"model": {"dim": 7}}}, "dim"), ([], "mappings")],
+)
+def test_wrong_lists(tmp_path: Path, arms: Any, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        read_arms(write(tmp_path / "arms.yaml", arms))
+
+
+def test_merge_replaces_lists_whole() -> None:
+    assert merge({"a": [1, 2], "b": {"c": 1}}, {"a": [3], "b": {"d": 2}}) == {"a": [3], "b": {"c": 1, "d": 2}}
+
+
+def test_table() -> None:
+    table = as_markdown([Result("a", 10, 60, {"dev": [0.5, 0.25]}), Result("b", 20, 90, {"dev": [0.4, 0.125]})])
+    assert "| a | 10 | 1 | 50.0 | 25.0 |" in table
+    assert "| b | 20 | 2 | 40.0 | 12.5 |" in table
+
+
+def test_a_list_runs_branches_and_is_not_run_twice(prepared: Path, tmp_path: Path, repository: Path) -> None:
+    optim = VALUES["optim"] | {"steps": 4}
+    arms = write(
+        tmp_path / "arms.yaml",
+        {
+            "own": {"optim": optim, "model": {"architecture": "splitformer-absent"}},
+            "pure": {"optim": optim, "init": "own"},
+        },
+    )
+    out = tmp_path / "runs"
+    command = [sys.executable, "scripts/ablate.py", str(arms), "--data", str(prepared), "--out", str(out)]
+    environment = os.environ | {"PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
+    first = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
+    assert first.returncode == 0, first.stderr
+    table = (out / "table.md").read_text()
+    for name in ("own", "pure"):
+        assert f"| {name} | 4 |" in table
+        result = read_result(out / name)
+        assert result is not None
+        assert len(result.wers["dev-tones"]) == 2
+    second = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
+    assert second.returncode == 0
+    assert second.stderr.count("finished before") == 2
+    assert (out / "table.md").read_text() == table
+
+
+def test_the_screening_list_is_valid(repository: Path) -> None:
+    arms = read_arms(repository / "scripts" / "configs" / "screening.yaml")
+    assert [a.init for a in arms] == ["", *["own-caches"] * 5]
+    assert len({a.config.model.architecture for a in arms}) == 5

@@ -1,0 +1,138 @@
+"""Policies, scores and costs of per-chunk exits on small random encoders."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from edge_asr.model.config import ModelConfig
+from edge_asr.model.layers import exit_stats
+from edge_asr.model.model import AsrModel
+from edge_asr.training.data.batches import Batch
+from edge_asr.training.splicing import (
+    Case,
+    add_batch,
+    depth_costs,
+    empty_score,
+    entropy_exits,
+    errors_near,
+    greedy,
+    random_exits,
+)
+from edge_asr.training.tokenizer import Tokenizer
+from edge_asr.training.weights import save_weights
+from tests.training.corpora import texts
+
+TOKENIZER = Tokenizer.train(texts(40, 1), 12)
+
+
+def build(architecture: str) -> AsrModel:
+    torch.manual_seed(0)
+    config = ModelConfig(
+        architecture=architecture, dim=16, heads=2, vocabulary=12, exits=3, history=16, branches=(1, 3)
+    )
+    return AsrModel(config).eval()
+
+
+def make_batch(lengths: list[int]) -> Batch:
+    mels = torch.from_numpy(np.random.default_rng(0).normal(-7, 3, (len(lengths), 4 * max(lengths) + 3, 80))).float()
+    ids = [TOKENIZER.encode("ONE TWO"), TOKENIZER.encode("SIX")]
+    return Batch(
+        mels,
+        torch.tensor(lengths),
+        torch.tensor([i for t in ids for i in t]),
+        torch.tensor([len(t) for t in ids]),
+        1.0,
+        ["ONE TWO", "SIX"],
+    )
+
+
+def test_random_exits_have_the_mean_asked_for() -> None:
+    exits = random_exits(torch.tensor([1] * 200), 100, 6, 3.5, np.random.default_rng(0))
+    assert exits.float().mean() == pytest.approx(3.5, abs=0.05)
+    assert (exits.min(), exits.max()) == (1, 6)
+
+
+@pytest.mark.parametrize("architecture", ["splitformer-two-speed", "splitformer-stale"])
+def test_entropy_exits_are_the_first_sure_ones(architecture: str) -> None:
+    model, batch, case = build(architecture), make_batch([50, 33]), Case(16, 4)
+    with torch.inference_mode():
+        frames = model.frontend.subsampling(batch.mels)
+        every = model.encoder(frames, batch.lengths, chunk=16, look_ahead=4)
+    first = exit_stats(every[:, 0, :16])[..., 0].mean(dim=-1)
+    threshold = float(first[1:].min() + first[:2].min()) / 2
+    exits = entropy_exits(model, frames, batch.lengths, case, threshold)
+    assert exits.shape == (2, 4)
+    sure = [i + 1 for i in range(2) if first[i] <= threshold]
+    assert exits[0, 0] == (sure[0] if sure else 3)
+    assert torch.all(entropy_exits(model, frames, batch.lengths, case, 100.0) == 1)
+    assert torch.all(entropy_exits(model, frames, batch.lengths, case, -1.0) == 3)
+
+
+def test_pure_segments_have_no_gap_and_stale_caches_do() -> None:
+    batch, case = make_batch([50, 33]), Case(16, 4)
+    pattern = torch.tensor([[3, 1, 3, 2], [1, 3, 2, 1]])
+    gaps = {}
+    for architecture in ("splitformer-two-speed", "splitformer-stale"):
+        model = build(architecture)
+        with torch.inference_mode():
+            frames = model.frontend.subsampling(batch.mels)
+            own = model.encoder.spliced(frames, batch.lengths, pattern, chunk=16, look_ahead=4)
+            full = model.encoder(frames, batch.lengths, chunk=16, look_ahead=4)
+        exact = torch.stack([full[pattern[0, n // 16] - 1, 0, n] for n in range(50)])
+        gaps[architecture] = float((own[0, :50] - exact).abs().max())
+        score = empty_score(3)
+        add_batch(score, model, TOKENIZER, batch, frames, pattern, case)
+        assert score.exit_frames.tolist() == [16 + 16 + 0, 2 + 1, 32 + 16]
+        assert score.seams == 3 + 2
+        assert len(score.spliced) == len(score.exact) == 2
+        if architecture == "splitformer-two-speed":
+            assert score.spliced == score.exact
+    assert gaps["splitformer-two-speed"] < 1e-6
+    assert gaps["splitformer-stale"] > 1e-4
+
+
+def test_errors_near_a_seam() -> None:
+    tokens, places = [1, 2, 2, 3], [3, 14, 17, 40]
+    assert errors_near([16], [1, 2, 3], tokens, places) == 1  # a token doubled across the seam
+    assert errors_near([30], [1, 2, 3], tokens, places) == 0  # the same far from one
+    assert errors_near([16], [1, 9, 2, 2, 3], tokens, places) == 0  # lost after frame 3
+    assert errors_near([16], [1, 2, 2, 9, 3], tokens, places) == 1  # lost after frame 17
+    assert errors_near([16], [4], [], []) == 0
+
+
+def test_greedy_merges_repeats() -> None:
+    path = [0, 4, 4, 0, 4, 5, 5, 0]
+    assert greedy(torch.nn.functional.one_hot(torch.tensor(path), 6).float()) == ([4, 4, 5], [1, 4, 5])
+
+
+def test_costs_grow_with_depth_and_repeated_look_ahead() -> None:
+    pure = depth_costs(build("splitformer-two-speed"), Case(16, 8), 4.0)
+    own = depth_costs(build("splitformer-stale"), Case(16, 8), 4.0)
+    assert pure == sorted(pure)
+    assert pure[0] == pytest.approx(own[0])
+    assert (own[-1] - own[0]) / (pure[-1] - pure[0]) == pytest.approx(1.5, abs=0.15)
+
+
+def test_the_benchmark_from_end_to_end(prepared: Path, tmp_path: Path, repository: Path) -> None:
+    for name in ("two-speed", "absent"):
+        save_weights(tmp_path / f"{name}.safetensors", build(f"splitformer-{name}"), TOKENIZER, {})
+    command = [sys.executable, "scripts/stale_cache.py", "--data", str(prepared), "--corpus", "dev-tones"]
+    command += ["--out", str(tmp_path), "--depths", "1.5,2", "--thresholds", "0.5,2"]
+    command += [f"{name}={tmp_path / name}.safetensors" for name in ("two-speed", "absent")]
+    done = subprocess.run(
+        command, cwd=repository, env=os.environ | {"PYTHONPATH": str(repository)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "stale_cache.json").read_text())
+    assert len(rows) == 2 * 4
+    assert all(r["gap"] == 0 for r in rows if r["encoder"] == "two-speed")
+    assert (tmp_path / "stale_cache.md").read_text().count("\n") == 10
+    assert (tmp_path / "stale_cache.png").stat().st_size > 10_000
