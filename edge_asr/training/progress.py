@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import csv
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -20,8 +21,16 @@ from rich.progress import (
 
 from edge_asr.training.config import TrainConfig
 
-if TYPE_CHECKING:
-    from edge_asr.training.trainer import Trainer
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where a run stands: updates done, the place in its plan, seconds of training, and the share of the run (0 to 1)."""
+
+    step: int
+    phase: int
+    epoch: int
+    elapsed: float
+    progress: float
 
 
 def append_csv(path: Path, row: dict[str, Any]) -> None:
@@ -38,7 +47,7 @@ class Reporter:
     """Shows loss per exit and speed on a terminal (or a line every 50 updates elsewhere), and appends to CSV files."""
 
     def __init__(self, out: Path, config: TrainConfig, every: int = 50) -> None:
-        self.out, self.every = out, every
+        self.out, self.every, self.exits = out, every, config.model.exits
         self.console = Console(file=sys.stderr)
         self.bar = Progress(
             TextColumn(config.name), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[text]}"),
@@ -56,45 +65,45 @@ class Reporter:
     ) -> None:
         self.bar.stop()
 
-    def train(self, trainer: Trainer, row: dict[str, Any], seconds: float, spent: float) -> None:
+    def train(self, moment: Moment, row: dict[str, Any], seconds: float, spent: float) -> None:
         """Reports one update: ``seconds`` of audio in ``spent`` seconds of time."""
         self._seconds, self._spent = self._seconds + seconds, self._spent + spent
         losses = " ".join(f"{x:.2f}" for x in row["losses"])
         speed = seconds / max(spent, 1e-9)
-        text = f"step {trainer.step} loss {losses} {speed:.0f} s/s"
-        self.bar.update(self.task, completed=trainer.progress, text=text)
+        text = f"step {moment.step} loss {losses} {speed:.0f} s/s"
+        self.bar.update(self.task, completed=moment.progress, text=text)
         append_csv(
             self.out / "train.csv",
             {
-                "step": trainer.step,
-                "phase": trainer.phase,
-                "epoch": trainer.epoch,
-                "elapsed": round(trainer.elapsed, 1),
-                "progress": round(trainer.progress, 4),
+                "step": moment.step,
+                "phase": moment.phase,
+                "epoch": moment.epoch,
+                "elapsed": round(moment.elapsed, 1),
+                "progress": round(moment.progress, 4),
                 "chunk": row["chunk"],
                 "rate": round(row["rate"], 4),
                 "norm": row["norm"],
                 "splice": row["splice"],
                 "audio_per_second": round(speed, 1),
             }
-            | {f"loss{i + 1}": "" for i in range(trainer.config.model.exits)}
+            | {f"loss{i + 1}": "" for i in range(self.exits)}
             | {f"loss{i}": x for i, x in enumerate(row["losses"], 1)},
         )
-        if trainer.step % self.every == 0 and not self.console.is_terminal:
+        if moment.step % self.every == 0 and not self.console.is_terminal:
             mean = self._seconds / max(self._spent, 1e-9)
             self.console.print(
-                f"{trainer.progress:6.1%} step {trainer.step} loss {losses} norm {row['norm']} {mean:.0f} s/s"
+                f"{moment.progress:6.1%} step {moment.step} loss {losses} norm {row['norm']} {mean:.0f} s/s"
             )
             self._seconds = self._spent = 0.0
 
-    def dev(self, trainer: Trainer, wers: dict[str, list[float]]) -> None:
+    def dev(self, moment: Moment, wers: dict[str, list[float]]) -> None:
         """Reports WER per exit on the dev samples."""
         for name, values in wers.items():
             self.console.print(
-                f"{trainer.progress:6.1%} step {trainer.step} WER {name}: " + " ".join(f"{w:.1%}" for w in values)
+                f"{moment.progress:6.1%} step {moment.step} WER {name}: " + " ".join(f"{w:.1%}" for w in values)
             )
             append_csv(
                 self.out / "dev.csv",
-                {"step": trainer.step, "elapsed": round(trainer.elapsed, 1), "corpus": name}
+                {"step": moment.step, "elapsed": round(moment.elapsed, 1), "corpus": name}
                 | {f"wer{i}": round(w, 4) for i, w in enumerate(values, 1)},
             )

@@ -20,7 +20,7 @@ from edge_asr.training.data.augment import Augmenter
 from edge_asr.training.data.batches import Batch, Loader, open_store, read_part, sample_cuts
 from edge_asr.training.loss import ctc_losses, splice
 from edge_asr.training.optimizer import build_optimizers, rate
-from edge_asr.training.progress import Reporter
+from edge_asr.training.progress import Moment, Reporter
 from edge_asr.training.scoring import exit_wers
 from edge_asr.training.tokenizer import Tokenizer
 
@@ -144,6 +144,11 @@ class Trainer:
         optim = self.config.optim
         return min(1.0, self.elapsed / (60 * optim.minutes) if optim.minutes else self.step / optim.steps)
 
+    @property
+    def moment(self) -> Moment:
+        """Where the run stands."""
+        return Moment(self.step, self.phase, self.epoch, self.elapsed, self.progress)
+
     def _phase(self) -> Phase:
         """The current phase.
 
@@ -233,20 +238,20 @@ class Trainer:
                     row = self.update(phase, batch)
                     now = time.monotonic()
                     self.elapsed, spent, last = self.elapsed + now - last, now - last, now
-                    reporter.train(self, row, batch.seconds, spent)
+                    reporter.train(self.moment, row, batch.seconds, spent)
                     if self.stopped:
                         break
                     if now - saved > 60 * save_minutes:
                         self.save()
                         saved = time.monotonic()
                     if now - scored > 60 * dev_minutes:
-                        reporter.dev(self, self.evaluate())
+                        reporter.dev(self.moment, self.evaluate())
                         scored = time.monotonic()
                     # Saving and scoring count as training time: the clock is the schedule.
                 self.batch += 1 if self.stopped else 0
                 self.save()
                 if not self.stopped:
-                    reporter.dev(self, self.evaluate())
+                    reporter.dev(self.moment, self.evaluate())
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)

@@ -70,10 +70,10 @@ def test_a_resumed_run_makes_the_same_updates(trained: Path, prepared: Path, tmp
         def __exit__(self, *_: object) -> None:
             pass
 
-        def train(self, trainer: Trainer, *_: object) -> None:
+        def train(self, *_: object) -> None:
             nonlocal count
             count += 1
-            trainer.stopped = count == 20
+            first.stopped = count == 20
 
         def dev(self, *_: object) -> None:
             pass
