@@ -24,7 +24,7 @@ from edge_asr.training.config import TrainConfig
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """Where a run stands: updates done, the place in its plan, seconds of training, and the share of the run (0 to 1)."""
+    """Where a run stands: updates done, its place in the plan, seconds of training, share of the run (0 to 1)."""
 
     step: int
     phase: int
