@@ -31,6 +31,7 @@ def save_weights(path: Path, model: AsrModel, tokenizer: Tokenizer, notes: dict[
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, metadata=header)
+    path.chmod(0o644)  # safetensors lets only the owner read
 
 
 def load_weights(path: Path) -> tuple[AsrModel, Tokenizer, dict[str, Any]]:
