@@ -23,8 +23,9 @@ from rich.progress import Progress
 
 from edge_asr.errors import EdgeAsrError, OptionError
 from edge_asr.model.model import AsrModel
+from edge_asr.training.batch import Batch
 from edge_asr.training.config import DataConfig
-from edge_asr.training.data.batches import Batch, Loader, open_store, read_part, sample_cuts
+from edge_asr.training.data.batches import Loader, open_store, read_part, sample_cuts
 from edge_asr.training.splicing import (
     Case,
     Score,

@@ -89,7 +89,7 @@ class TwoSpeedSplitformer(nn.Module):
         self, frames: Tensor, lengths: Tensor, exits: Tensor | None, chunk: int | None, look_ahead: int, depth: int
     ) -> Tensor:
         """As in the rivals; here the pattern of exits changes nothing."""
-        return self(frames, lengths, chunk=chunk, look_ahead=look_ahead, depth=depth)
+        return self.forward(frames, lengths, chunk=chunk, look_ahead=look_ahead, depth=depth)
 
     def spliced(
         self, frames: Tensor, lengths: Tensor, exits: Tensor, *, chunk: int | None = 16, look_ahead: int = 8

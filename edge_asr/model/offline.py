@@ -63,7 +63,7 @@ class OfflineSplitformer(nn.Module):
         self, frames: Tensor, lengths: Tensor, exits: Tensor | None, chunk: int | None, look_ahead: int, depth: int
     ) -> Tensor:
         """As in the streaming encoders; an utterance is one chunk, so the pattern of exits changes nothing."""
-        return self(frames, lengths, chunk=chunk, look_ahead=look_ahead, depth=depth)
+        return self.forward(frames, lengths, chunk=chunk, look_ahead=look_ahead, depth=depth)
 
     def spliced(
         self, frames: Tensor, lengths: Tensor, exits: Tensor, *, chunk: int | None = None, look_ahead: int = 0

@@ -6,8 +6,6 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from edge_asr.errors import OptionError
 from edge_asr.model.config import ModelConfig
 
@@ -227,6 +225,8 @@ class TrainConfig:
     @classmethod
     def load(cls, path: Path) -> TrainConfig:
         """Reads a YAML file; OptionError names a wrong entry."""
+        import yaml  # a borrowed GPU node that is given its configuration as JSON may lack it
+
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from edge_asr.training.data.batches import Batch
+from edge_asr.training.batch import Batch
 
 
 def splice(log_probs: Tensor, chunk: int, generator: torch.Generator) -> Tensor:
@@ -40,7 +40,7 @@ def ctc_losses(log_probs: Tensor, batch: Batch) -> Tensor:
     exits, size, time, vocabulary = log_probs.shape
     losses = F.ctc_loss(
         log_probs.permute(2, 0, 1, 3).reshape(time, exits * size, vocabulary),
-        batch.targets.repeat(exits),
+        batch.targets.to(log_probs.device).repeat(exits),
         batch.lengths.repeat(exits),
         batch.target_lengths.repeat(exits),
         reduction="none",

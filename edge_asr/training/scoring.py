@@ -6,7 +6,7 @@ import jiwer
 import torch
 
 from edge_asr.model.model import AsrModel
-from edge_asr.training.data.batches import Batch
+from edge_asr.training.batch import Batch
 from edge_asr.training.tokenizer import Tokenizer
 
 

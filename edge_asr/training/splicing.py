@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from edge_asr.model.layers import exit_stats, pick
 from edge_asr.model.model import AsrModel
-from edge_asr.training.data.batches import Batch
+from edge_asr.training.batch import Batch
 from edge_asr.training.tokenizer import Tokenizer
 
 SEAM_FRAMES = 5  # 200 ms

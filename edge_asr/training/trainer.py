@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +13,15 @@ import torch
 
 from edge_asr.errors import DataError
 from edge_asr.model.model import AsrModel
+from edge_asr.training.batch import Batch
 from edge_asr.training.checkpoint import read_checkpoint, save_checkpoint
 from edge_asr.training.config import Phase, TrainConfig
 from edge_asr.training.data.augment import Augmenter
-from edge_asr.training.data.batches import Batch, Loader, open_store, read_part, sample_cuts
-from edge_asr.training.loss import ctc_losses, splice
-from edge_asr.training.optimizer import build_optimizers, rate
+from edge_asr.training.data.batches import Loader, open_store, read_part, sample_cuts
+from edge_asr.training.learner import Learner
 from edge_asr.training.progress import Moment, Reporter
 from edge_asr.training.scoring import exit_wers
 from edge_asr.training.tokenizer import Tokenizer
-
-
-def has_fast_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 is native: on CUDA, or a CPU with AVX512-BF16 or AMX."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 class Trainer:
@@ -58,7 +50,7 @@ class Trainer:
         init: dict[str, torch.Tensor] | None = None,
         tokenizer: Tokenizer | None = None,
     ) -> None:
-        self.config, self.out, self.device = config, out, torch.device(device)
+        self.config, self.out = config, out
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
         corpora = read_part(prepared, "train", config.data.train)
@@ -70,14 +62,12 @@ class Trainer:
             saved, tokenizer, [c.supervisions[0].text for cuts in corpora.values() for c in cuts]
         )
         mean, std = store.mean_and_std()
-        self.model = AsrModel(config.model)
-        self.model.frontend.subsampling.mean.copy_(torch.from_numpy(mean))
-        self.model.frontend.subsampling.std.copy_(torch.from_numpy(std))
+        model = AsrModel(config.model)
+        model.frontend.subsampling.mean.copy_(torch.from_numpy(mean))
+        model.frontend.subsampling.std.copy_(torch.from_numpy(std))
         if init is not None:
-            self.model.load_state_dict(init)
-        self.model.to(self.device)
-        self.ema = {name: p.detach().clone() for name, p in self.model.state_dict().items()}
-        self.optimizers = build_optimizers(self.model, config.optim)
+            model.load_state_dict(init)
+        self.learner = Learner(config, model, torch.device(device))
         noise_path = prepared / "noise" / "noise.npy"
         noise = np.load(noise_path) if noise_path.exists() else None
         self.loader = Loader(
@@ -93,7 +83,7 @@ class Trainer:
         self.dev = {
             name: _batches(scorer, sample_cuts(cuts, config.data.dev_utterances, seed=7)) for name, cuts in dev.items()
         }
-        self.step, self.phase, self.epoch, self.batch, self.elapsed = 0, 0, 0, 0, 0.0
+        self.phase, self.epoch, self.batch, self.elapsed = 0, 0, 0, 0.0
         self.stopped = False
         if saved is not None:
             self._resume(saved)
@@ -112,31 +102,30 @@ class Trainer:
     def _resume(self, saved: dict[str, Any]) -> None:
         if saved["config"]["model"] != self.config.model.to_dict():
             raise DataError(f"checkpoint in {str(self.out)!r} holds a model of other sizes: choose another folder")
-        self.model.load_state_dict(saved["model"])
-        self.ema = {name: p.to(self.device) for name, p in saved["ema"].items()}
-        for (optimizer, _), state in zip(self.optimizers, saved["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-        for name in ("step", "phase", "epoch", "batch", "elapsed"):
+        self.learner.load_state(saved)
+        for name in ("phase", "epoch", "batch", "elapsed"):
             setattr(self, name, saved[name])
 
     def save(self) -> None:
         """Writes ``last.pt``."""
         save_checkpoint(
             self.out / "last.pt",
-            {
-                "model": self.model.state_dict(),
-                "ema": self.ema,
-                "optimizers": [optimizer.state_dict() for optimizer, _ in self.optimizers],
+            self.learner.state()
+            | {
                 "tokenizer": torch.frombuffer(bytearray(self.tokenizer.model), dtype=torch.uint8),
                 "config": self.config.to_dict(),
                 "corpora": {name: sum(c.duration for c in cuts) / 3600 for name, cuts in self.loader.corpora.items()},
-                "step": self.step,
                 "phase": self.phase,
                 "epoch": self.epoch,
                 "batch": self.batch,
                 "elapsed": self.elapsed,
             },
         )
+
+    @property
+    def step(self) -> int:
+        """Updates done."""
+        return self.learner.step
 
     @property
     def progress(self) -> float:
@@ -170,59 +159,10 @@ class Trainer:
             else:
                 self.epoch, self.batch = self.epoch + 1, 0
 
-    def update(self, phase: Phase, batch: Batch) -> dict[str, Any]:
-        """One optimiser step; returns what is logged."""
-        optim = self.config.optim
-        rng = np.random.default_rng([self.config.seed, self.step])
-        chunk = int(rng.choice(list(optim.chunks), p=_shares(optim.chunks)))
-        look_ahead = int(rng.choice(list(optim.look_ahead), p=_shares(optim.look_ahead)))
-        exits = (
-            int(rng.choice(list(phase.depths), p=_shares(phase.depths))) if phase.depths else self.config.model.exits
-        )
-        factor = rate(optim, self.step, self.progress)
-        for optimizer, peak in self.optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = peak * factor
-        self.model.train()
-        cast = torch.autocast(self.device.type, torch.bfloat16) if has_fast_bf16(self.device) else nullcontext()
-        with cast:
-            log_probs = self.model(
-                batch.mels.to(self.device),
-                batch.lengths.to(self.device),
-                chunk=chunk or None,
-                look_ahead=look_ahead,
-                depth=exits,
-            ).float()
-        if phase.splice and chunk:
-            generator = torch.Generator().manual_seed(self.step)
-            log_probs = torch.cat([log_probs, splice(log_probs, chunk, generator)[None]])
-        losses = ctc_losses(log_probs, batch)
-        weights = torch.tensor((optim.exit_weights or (1.0,) * exits)[:exits], device=losses.device)
-        loss = (losses[:exits] * weights).sum() / weights.sum() + phase.splice * losses[exits:].sum()
-        for optimizer, _ in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), optim.clip)
-        if torch.isfinite(norm):
-            for optimizer, _ in self.optimizers:
-                optimizer.step()
-            decay = min(optim.ema, (1 + self.step) / (10 + self.step))
-            for name, p in self.model.state_dict().items():
-                self.ema[name].lerp_(p, 1 - decay) if p.is_floating_point() else self.ema[name].copy_(p)
-        self.step += 1
-        return {
-            "losses": [round(float(x), 4) for x in losses[:exits].detach()],
-            "splice": round(float(losses[exits:].detach().sum()), 4),
-            "norm": round(float(norm), 3),
-            "rate": factor,
-            "chunk": chunk,
-        }
-
     def evaluate(self) -> dict[str, list[float]]:
         """WER per exit of the averaged weights on each dev sample, at 640 ms."""
-        model = AsrModel(self.config.model).to(self.device)
-        model.load_state_dict(self.ema)
-        return {name: exit_wers(model.eval(), batches, self.tokenizer) for name, batches in self.dev.items()}
+        model = self.learner.averaged()
+        return {name: exit_wers(model, batches, self.tokenizer) for name, batches in self.dev.items()}
 
     def run(self, *, save_minutes: float = 3.0, dev_minutes: float = 6.0, reporter: Reporter | None = None) -> None:
         """Trains to the end of the schedule, or until SIGINT or SIGTERM, saving on the way."""
@@ -235,7 +175,7 @@ class Trainer:
         try:
             with reporter:
                 for phase, batch in self._stream():
-                    row = self.update(phase, batch)
+                    row = self.learner.update(phase, batch, self.progress)
                     now = time.monotonic()
                     self.elapsed, spent, last = self.elapsed + now - last, now - last, now
                     reporter.train(self.moment, row, batch.seconds, spent)
@@ -255,10 +195,6 @@ class Trainer:
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-
-
-def _shares(values: dict[int, float]) -> list[float]:
-    return [v / sum(values.values()) for v in values.values()]
 
 
 def _batches(loader: Loader, cuts: list[Any]) -> list[Batch]:

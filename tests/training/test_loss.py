@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from edge_asr.training.data.batches import Batch
+from edge_asr.training.batch import Batch
 from edge_asr.training.loss import ctc_losses, splice
 
 

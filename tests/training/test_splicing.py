@@ -15,7 +15,7 @@ import torch
 from edge_asr.model.config import ModelConfig
 from edge_asr.model.layers import exit_stats
 from edge_asr.model.model import AsrModel
-from edge_asr.training.data.batches import Batch
+from edge_asr.training.batch import Batch
 from edge_asr.training.splicing import (
     Case,
     add_batch,

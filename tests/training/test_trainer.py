@@ -108,13 +108,15 @@ def test_kill_nine_loses_only_what_came_after_the_last_checkpoint(
     process.wait()
     step = read_checkpoint(out / "last.pt")["step"]
     assert step > 0
+    logged = len(rows(out))
     process = subprocess.Popen(command, cwd=repository, env=environment, stderr=subprocess.PIPE, text=True)
-    while int(rows(out)[-1]["step"]) < step + 3:
+    while len(rows(out)) < logged + 3:
         assert process.poll() is None, process.stderr and process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     assert process.wait(60) == 130
+    assert int(rows(out)[logged]["step"]) == step + 1
     assert read_checkpoint(out / "last.pt")["step"] >= step + 3
 
 

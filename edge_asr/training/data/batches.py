@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,31 +19,11 @@ from torch import Tensor
 
 from edge_asr.errors import DataError
 from edge_asr.model.logmel import LOG_FLOOR
+from edge_asr.training.batch import Batch
 from edge_asr.training.config import DataConfig, Phase
 from edge_asr.training.data.augment import Augmenter
 from edge_asr.training.data.features import MelStore
 from edge_asr.training.tokenizer import Tokenizer
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Padded utterances.
-
-    Attributes:
-        mels: (B, 4T + 3, bins) float32.
-        lengths: (B) int64, frames of 40 ms.
-        targets: (sum of target_lengths) int64 token ids.
-        target_lengths: (B) int64.
-        seconds: audio in the batch, padding not counted.
-        texts: the transcripts.
-    """
-
-    mels: Tensor
-    lengths: Tensor
-    targets: Tensor
-    target_lengths: Tensor
-    seconds: float
-    texts: list[str]
 
 
 def read_part(prepared: Path, split: str, corpora: tuple[str, ...]) -> dict[str, list[MonoCut]]:

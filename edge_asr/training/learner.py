@@ -1,0 +1,129 @@
+"""The learner: a model, its optimisers and averaged weights, and one update. Needs torch and numpy alone."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+
+from edge_asr.model.model import AsrModel
+from edge_asr.training.batch import Batch
+from edge_asr.training.config import Phase, TrainConfig
+from edge_asr.training.loss import ctc_losses, splice
+from edge_asr.training.optimizer import build_optimizers, rate
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is native: on CUDA, or a CPU with AVX512-BF16 or AMX."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+
+
+class Learner:
+    """What an update needs and changes.
+
+    Args:
+        config: the run.
+        model: the network, moved to ``device``.
+        device: where to compute.
+
+    Attributes:
+        step: updates done; also the seed of everything an update draws.
+        ema: averaged weights, by parameter name; what is evaluated and exported.
+    """
+
+    def __init__(self, config: TrainConfig, model: AsrModel, device: torch.device) -> None:
+        self.config, self.device = config, device
+        self.model = model.to(device)
+        self.ema = {name: p.detach().clone() for name, p in model.state_dict().items()}
+        self.optimizers = build_optimizers(model, config.optim)
+        self.step = 0
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs, as tensors and plain values."""
+        return {
+            "model": self.model.state_dict(),
+            "ema": self.ema,
+            "optimizers": [optimizer.state_dict() for optimizer, _ in self.optimizers],
+            "step": self.step,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Goes back to a state."""
+        self.model.load_state_dict(state["model"])
+        self.ema = {name: p.to(self.device) for name, p in state["ema"].items()}
+        for (optimizer, _), values in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(values)
+        self.step = state["step"]
+
+    def averaged(self) -> AsrModel:
+        """A copy of the model with the averaged weights, in evaluation mode."""
+        model = AsrModel(self.config.model).to(self.device)
+        model.load_state_dict(self.ema)
+        return model.eval()
+
+    def update(self, phase: Phase, batch: Batch, progress: float) -> dict[str, Any]:
+        """One optimiser step.
+
+        Args:
+            phase: its depths and weight of the splice are used.
+            batch: on any device.
+            progress: share of the run done, for the schedule.
+
+        Returns:
+            What is logged: losses per exit, splice loss, gradient norm, share of the peak rate, chunk.
+        """
+        optim = self.config.optim
+        rng = np.random.default_rng([self.config.seed, self.step])
+        chunk = _draw(optim.chunks, rng)
+        look_ahead = _draw(optim.look_ahead, rng)
+        exits = _draw(phase.depths, rng) if phase.depths else self.config.model.exits
+        factor = rate(optim, self.step, progress)
+        for optimizer, peak in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = peak * factor
+        self.model.train()
+        lengths = batch.lengths.to(self.device)
+        cast = torch.autocast(self.device.type, torch.bfloat16) if has_fast_bf16(self.device) else nullcontext()
+        with cast:
+            mels = batch.mels.to(self.device)
+            log_probs = self.model(mels, lengths, chunk=chunk or None, look_ahead=look_ahead, depth=exits).float()
+        if phase.splice and chunk:
+            generator = torch.Generator().manual_seed(self.step)
+            log_probs = torch.cat([log_probs, splice(log_probs, chunk, generator)[None]])
+        losses = ctc_losses(log_probs, batch)
+        weights = torch.tensor((optim.exit_weights or (1.0,) * exits)[:exits], device=losses.device)
+        loss = (losses[:exits] * weights).sum() / weights.sum() + phase.splice * losses[exits:].sum()
+        for optimizer, _ in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), optim.clip)
+        if torch.isfinite(norm):
+            for optimizer, _ in self.optimizers:
+                optimizer.step()
+            self._average(min(optim.ema, (1 + self.step) / (10 + self.step)))
+        self.step += 1
+        values = [round(float(x), 4) for x in losses.detach().cpu()]
+        return {
+            "losses": values[:exits],
+            "splice": round(sum(values[exits:]), 4),
+            "norm": round(float(norm), 3),
+            "rate": factor,
+            "chunk": chunk,
+        }
+
+    @torch.no_grad()
+    def _average(self, decay: float) -> None:
+        for name, p in self.model.state_dict().items():
+            if p.is_floating_point():
+                self.ema[name].lerp_(p, 1 - decay)
+            else:
+                self.ema[name].copy_(p)
+
+
+def _draw(shares: dict[int, float], rng: np.random.Generator) -> int:
+    values = np.array(list(shares.values()))
+    return int(rng.choice(list(shares), p=values / values.sum()))
