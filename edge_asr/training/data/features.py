@@ -6,25 +6,28 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 import soundfile as sf
 import soxr
 import torch
-from lhotse import CutSet
 
 from edge_asr.errors import DataError
 from edge_asr.model.logmel import SAMPLE_RATE, LogMel
 
+if TYPE_CHECKING:
+    from lhotse import CutSet
+
 FRAME_SAMPLES, OVERLAP_SAMPLES = 640, 720
 
 
-def read_audio(path: str, speed: float = 1.0) -> npt.NDArray[np.float32]:
+def read_audio(path: str | BinaryIO, speed: float = 1.0) -> npt.NDArray[np.float32]:
     """Reads a file as mono PCM at 16 kHz, optionally faster or slower, as in Kaldi's speed perturbation (pitch moves).
 
     Args:
-        path: any format libsndfile reads.
+        path: a file, or an open one, of any format that libsndfile reads.
         speed: above 1 is faster and shorter.
 
     Returns:
