@@ -128,3 +128,17 @@ def test_depth_stops_early(encoder: TwoSpeedSplitformer) -> None:
     frames, length = torch.randn(1, 20, CONFIG.dim, dtype=torch.float64), torch.tensor([20])
     with torch.inference_mode():
         assert torch.equal(encoder(frames, length, depth=2), encoder(frames, length)[:2])
+
+
+def test_bfloat16_autocast_stays_near_float32() -> None:
+    """What a GPU, or a CPU with native bfloat16, computes in training."""
+    torch.manual_seed(0)
+    encoder = TwoSpeedSplitformer(CONFIG)
+    frames, lengths = torch.randn(2, 50, CONFIG.dim), torch.tensor([50, 31])
+    exact = encoder(frames, lengths, chunk=16, look_ahead=8)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = encoder(frames, lengths, chunk=16, look_ahead=8)
+    assert half.dtype == torch.float32
+    assert (half.exp() - exact.exp())[:, 0].abs().max() < 0.02
+    half[..., 2].sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in encoder.parameters() if p.grad is not None)
