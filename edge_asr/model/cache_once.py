@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edge_asr.model.base import Encoder
 from edge_asr.model.cached import Blocks
 from edge_asr.model.config import ModelConfig
-from edge_asr.model.layers import ExitHead, double, halve, pick, rotate
+from edge_asr.model.layers import ExitHead, double, halve, rotate
 from edge_asr.model.segment import View, WindowLayer, look_around
 from edge_asr.model.trunk import Trunk
 
@@ -63,7 +64,7 @@ class CacheOnceSegment(nn.Module):
         return torch.where(on, following, hidden), log_probs
 
 
-class CacheOnceSplitformer(nn.Module):
+class CacheOnceSplitformer(Encoder):
     """The same trunk and memory; only the convolution's state can differ after an early exit.
 
     Example:
@@ -78,32 +79,10 @@ class CacheOnceSplitformer(nn.Module):
         self.trunk = Trunk(config)
         self.deep = nn.ModuleList(CacheOnceSegment(config, number) for number in range(2, config.exits + 1))
 
-    def forward(
-        self,
-        frames: Tensor,
-        lengths: Tensor,
-        *,
-        chunk: int | None = 16,
-        look_ahead: int = 8,
-        depth: int | None = None,
-    ) -> Tensor:
-        """Every exit at full depth; see ``TwoSpeedSplitformer.forward``."""
-        return self.every_exit(frames, lengths, None, chunk, look_ahead, depth or self.config.exits)
-
-    def spliced(
-        self, frames: Tensor, lengths: Tensor, exits: Tensor, *, chunk: int | None = 16, look_ahead: int = 8
-    ) -> Tensor:
-        """Each chunk at an exit of its own; see ``CachedSplitformer.spliced``."""
-        every = self.every_exit(frames, lengths, exits, chunk, look_ahead, self.config.exits)
-        return pick(every, exits, frames.shape[1] if chunk is None else chunk)
-
     def every_exit(
         self, frames: Tensor, lengths: Tensor, exits: Tensor | None, chunk: int | None, look_ahead: int, depth: int
     ) -> Tensor:
-        """Log-probabilities of all exits, (depth, B, T, V), given where each chunk left; None: nowhere early.
-
-        A chunk's rows mean something up to its own exit; rows beyond it say what would have come without running.
-        """
+        """See ``Encoder.every_exit``."""
         batch, time, _ = frames.shape
         size = (time + time % 2) if chunk is None else chunk
         count, ahead, history = -(-time // size), 0 if chunk is None else look_ahead, self.config.history

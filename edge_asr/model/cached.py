@@ -18,8 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edge_asr.model.base import Encoder
 from edge_asr.model.config import ModelConfig
-from edge_asr.model.layers import MASKED, ExitHead, double, halve, pick, places, rotary, rotate
+from edge_asr.model.layers import MASKED, ExitHead, double, halve, places, rotary, rotate
 from edge_asr.model.segment import WindowLayer
 from edge_asr.model.trunk import Trunk
 
@@ -118,7 +119,7 @@ class CachedSegment(nn.Module):
         return torch.where(on, x_next, hidden), log_probs
 
 
-class CachedSplitformer(nn.Module):
+class CachedSplitformer(Encoder):
     """The same trunk, deeper segments with caches of their own; ``skip`` says what an early exit leaves behind.
 
     Look-ahead is computed twice, as a conventional streaming encoder does: as look-ahead, and as part of its chunk.
@@ -136,43 +137,10 @@ class CachedSplitformer(nn.Module):
         self.trunk = Trunk(config)
         self.deep = nn.ModuleList(CachedSegment(config, number) for number in range(2, config.exits + 1))
 
-    def forward(
-        self,
-        frames: Tensor,
-        lengths: Tensor,
-        *,
-        chunk: int | None = 16,
-        look_ahead: int = 8,
-        depth: int | None = None,
-    ) -> Tensor:
-        """Every exit at full depth: nothing is skipped, no cache is wrong. As ``TwoSpeedSplitformer.forward``."""
-        return self.every_exit(frames, lengths, None, chunk, look_ahead, depth or self.config.exits)
-
-    def spliced(
-        self, frames: Tensor, lengths: Tensor, exits: Tensor, *, chunk: int | None = 16, look_ahead: int = 8
-    ) -> Tensor:
-        """Each chunk at an exit of its own, caches as ``skip`` says.
-
-        Args:
-            frames: (B, T, d) from the frontend.
-            lengths: (B) int64, real frames.
-            exits: (B, N) int64, the exit of each chunk; anything for chunks beyond a length.
-            chunk: frames a chunk (even).
-            look_ahead: frames after a chunk that are computed with it.
-
-        Returns:
-            (B, T, V) log-probabilities.
-        """
-        every = self.every_exit(frames, lengths, exits, chunk, look_ahead, self.config.exits)
-        return pick(every, exits, frames.shape[1] if chunk is None else chunk)
-
     def every_exit(
         self, frames: Tensor, lengths: Tensor, exits: Tensor | None, chunk: int | None, look_ahead: int, depth: int
     ) -> Tensor:
-        """Log-probabilities of all exits, (depth, B, T, V), given where each chunk left; None: nowhere early.
-
-        A chunk's rows mean something up to its own exit; rows beyond it say what would have come without running.
-        """
+        """See ``Encoder.every_exit``."""
         batch, time, _ = frames.shape
         size = (time + time % 2) if chunk is None else chunk
         count, ahead = -(-time // size), 0 if chunk is None else look_ahead

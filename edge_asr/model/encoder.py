@@ -9,13 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from edge_asr.model.base import Encoder
 from edge_asr.model.config import ModelConfig
-from edge_asr.model.layers import pick, valid_mask
+from edge_asr.model.layers import valid_mask
 from edge_asr.model.segment import DeepSegment, look_around
 from edge_asr.model.trunk import Trunk
 
 
-class TwoSpeedSplitformer(nn.Module):
+class TwoSpeedSplitformer(Encoder):
     """Six exits (by default), of which every deeper one is exact for a chunk wherever other chunks left.
 
     Sources: Splitformer (arXiv 2506.18035), early-exit Conformer (arXiv 2309.09546); the two-speed form
@@ -37,26 +38,12 @@ class TwoSpeedSplitformer(nn.Module):
         """The deep segments, from the second on."""
         return [segment for segment in self.deep if isinstance(segment, DeepSegment)]
 
-    def forward(
-        self,
-        frames: Tensor,
-        lengths: Tensor,
-        *,
-        chunk: int | None = 16,
-        look_ahead: int = 8,
-        depth: int | None = None,
+    def every_exit(
+        self, frames: Tensor, lengths: Tensor, exits: Tensor | None, chunk: int | None, look_ahead: int, depth: int
     ) -> Tensor:
-        """All chunks at once: what the runtime computes chunk by chunk.
+        """See ``Encoder.every_exit``: all chunks at once, what the runtime computes chunk by chunk.
 
-        Args:
-            frames: (B, T, d) from the frontend.
-            lengths: (B) int64, real frames.
-            chunk: frames a chunk (even); None takes each utterance as one.
-            look_ahead: R, memory rows after a chunk that it may see.
-            depth: how many exits to compute; all by default.
-
-        Returns:
-            Log-probabilities (exits, B, T, V) in float32; frames beyond a length mean nothing.
+        No chunk's result depends on where others left, so the pattern of exits changes nothing.
         """
         batch, time, _ = frames.shape
         size = (time + time % 2) if chunk is None else chunk
@@ -75,7 +62,7 @@ class TwoSpeedSplitformer(nn.Module):
         n_left = start.clamp(max=history).expand(batch, count).flatten()[real]
         n_right = (lengths[:, None] - start - size).clamp(0, ahead).flatten()[real]
         keep = valid_mask(n_valid, size)[..., None].to(x.dtype)
-        segments = self.segments()[: (depth or self.config.exits) - 1]
+        segments = self.segments()[: depth - 1]
         branched = any(segment.branch is not None for segment in segments)
         views = look_around(self.config, branched, window, keep, n_left, n_right)
         for segment in segments:
@@ -84,16 +71,3 @@ class TwoSpeedSplitformer(nn.Module):
             whole[real] = log_probs
             outputs.append(whole.reshape(batch, count * size, -1)[:, :time])
         return torch.stack(outputs)
-
-    def every_exit(
-        self, frames: Tensor, lengths: Tensor, exits: Tensor | None, chunk: int | None, look_ahead: int, depth: int
-    ) -> Tensor:
-        """As in the rivals; here the pattern of exits changes nothing."""
-        return self.forward(frames, lengths, chunk=chunk, look_ahead=look_ahead, depth=depth)
-
-    def spliced(
-        self, frames: Tensor, lengths: Tensor, exits: Tensor, *, chunk: int | None = 16, look_ahead: int = 8
-    ) -> Tensor:
-        """Each chunk at an exit of its own, (B, N) int64: a gather, since results do not depend on others' exits."""
-        every = self(frames, lengths, chunk=chunk, look_ahead=look_ahead)
-        return pick(every, exits, frames.shape[1] if chunk is None else chunk)

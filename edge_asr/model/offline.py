@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from edge_asr.errors import OptionError
+from edge_asr.model.base import Encoder
 from edge_asr.model.cached import Blocks, CachedSegment
 from edge_asr.model.config import ModelConfig
-from edge_asr.model.layers import pick
 
 
-class OfflineSplitformer(nn.Module):
+class OfflineSplitformer(Encoder):
     """Six exits on full context; ``branches=()`` makes it the early-exit Conformer.
 
     Example:
@@ -31,16 +31,10 @@ class OfflineSplitformer(nn.Module):
         self.config = config
         self.segments = nn.ModuleList(CachedSegment(config, number) for number in range(1, config.exits + 1))
 
-    def forward(
-        self,
-        frames: Tensor,
-        lengths: Tensor,
-        *,
-        chunk: int | None = None,
-        look_ahead: int = 0,
-        depth: int | None = None,
+    def every_exit(
+        self, frames: Tensor, lengths: Tensor, exits: Tensor | None, chunk: int | None, look_ahead: int, depth: int
     ) -> Tensor:
-        """Every exit; as ``TwoSpeedSplitformer.forward``, for whole utterances only.
+        """See ``Encoder.every_exit``; an utterance is one chunk, so the pattern of exits changes nothing.
 
         Raises:
             OptionError: a chunk size is given.
@@ -53,20 +47,8 @@ class OfflineSplitformer(nn.Module):
         blocks = Blocks(batch, x.shape[1], 0, keep, keep)
         active = torch.ones(batch, dtype=torch.bool, device=x.device)
         outputs = []
-        for segment in list(self.segments)[: depth or self.config.exits]:
+        for segment in list(self.segments)[:depth]:
             assert isinstance(segment, CachedSegment)
             x, log_probs = segment.run(x, blocks, active)
             outputs.append(log_probs[:, :time])
         return torch.stack(outputs)
-
-    def every_exit(
-        self, frames: Tensor, lengths: Tensor, exits: Tensor | None, chunk: int | None, look_ahead: int, depth: int
-    ) -> Tensor:
-        """As in the streaming encoders; an utterance is one chunk, so the pattern of exits changes nothing."""
-        return self.forward(frames, lengths, chunk=chunk, look_ahead=look_ahead, depth=depth)
-
-    def spliced(
-        self, frames: Tensor, lengths: Tensor, exits: Tensor, *, chunk: int | None = None, look_ahead: int = 0
-    ) -> Tensor:
-        """Each utterance at an exit of its own (N = 1), as in the papers; see ``CachedSplitformer.spliced``."""
-        return pick(self(frames, lengths, chunk=chunk, look_ahead=look_ahead), exits, frames.shape[1])

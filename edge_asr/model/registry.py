@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from edge_asr.errors import OptionError
+from edge_asr.model.base import Encoder
 from edge_asr.model.cache_once import CacheOnceSplitformer
 from edge_asr.model.cached import CachedSplitformer
 from edge_asr.model.config import ModelConfig
 from edge_asr.model.encoder import TwoSpeedSplitformer
 from edge_asr.model.offline import OfflineSplitformer
-
-Encoder = TwoSpeedSplitformer | CachedSplitformer | CacheOnceSplitformer | OfflineSplitformer
 
 ENCODERS: dict[str, Callable[[ModelConfig], Encoder]] = {
     "splitformer-two-speed": TwoSpeedSplitformer,
