@@ -61,7 +61,7 @@ def model_card(
             "",
             f"English speech recognition with {config.exits} exits ({config.architecture}, d={config.dim},",
             f"{config.layers} layers a segment, parallel 2x branches on segments {branches}),",
-            f"{config.vocabulary} word pieces, CTC. Trained from scratch, without a teacher.",
+            f"{config.vocabulary} word pieces, CTC. The recipe uses no teacher model.",
             "",
             "## Cost",
             "Cumulative: what has run when the exit has spoken, frontend, heads and feedback counted.",

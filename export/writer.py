@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import edge_asr
+from edge_asr.errors import DataError
 from edge_asr.model.frontend import HOP, OVERLAP
 from edge_asr.model.logmel import SAMPLE_RATE
 from edge_asr.model.model import AsrModel, two_speed
 from edge_asr.training.tokenizer import Tokenizer
 from export.costs import Cost, count_macs
 from export.graphs import DEEP_INPUTS, export_frontend, export_segments, trunk_inputs
-from export.quantise import quantise
+from export.quantise import precisions, quantise
 
 FULL_FRAMES = 250  # ten seconds stand for "full" when costs are counted
 
@@ -61,6 +62,9 @@ def write_graphs(model: AsrModel, tokenizer: Tokenizer, out: Path, say: Callable
     for path in export_segments(two_speed(model), out / "float32"):
         say(f"{path.stem}, int8")
         quantise(path, out / "int8" / path.name)
+        left = precisions(out / "int8" / path.name)["float32"]
+        if left:
+            raise DataError(f"graph int8/{path.name}: {left} matrix products with a constant matrix are still float32")
 
 
 def _costs(model: AsrModel, out: Path, step: int, chunk: int, look_ahead: int) -> list[Cost]:

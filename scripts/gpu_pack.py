@@ -94,8 +94,7 @@ def collect(pack: Path, out: Path, target: Path, console: Console) -> None:
         for i in range(status["parts"]):
             with np.load(out / f"weights-{i}.npz", allow_pickle=False) as part:
                 for name in part.files:
-                    if name != "allow_pickle":
-                        tensors[name] = torch.from_numpy(part[name]).view(torch.bfloat16).float()
+                    tensors[name] = torch.from_numpy(part[name]).view(torch.bfloat16).float()
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"weights in {str(out)!r} cannot be read: {error!r}") from error
     model = AsrModel(spec.config.model)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from edge_asr.model.base import Encoder
 from edge_asr.model.cached import Blocks
 from edge_asr.model.config import ModelConfig
-from edge_asr.model.layers import ExitHead, double, halve, rotate
+from edge_asr.model.layers import ExitHead, double, halve
 from edge_asr.model.segment import View, WindowLayer, look_around
 from edge_asr.model.trunk import Trunk
 
@@ -26,11 +26,7 @@ class CacheOnceLayer(WindowLayer):
         """(B · N, C, d) → the same shape."""
         keep = blocks.keep.flatten(0, 1)[..., None].to(x.dtype)
         x = x + 0.5 * self.half1(x)
-        q, k, v = self.attention.project(x)
-        split = self.attention.split
-        keys = torch.cat([rotate(split(k), view.rope), view.keys], dim=1)
-        values = torch.cat([split(v), view.values], dim=1)
-        x = x + self.attention(rotate(split(q), view.rope), keys, values, view.mask)
+        x = x + self.attend(x, view)
         halo = self.convolution.kernel - 1
         normed = self.convolution.norm(x) * keep
         x = x + self.convolution(torch.cat([blocks.before(normed, halo), normed], dim=1))

@@ -36,14 +36,19 @@ class WindowLayer(nn.Module):
         self.half2 = FeedForward(config.dim, config.expansion, config.dropout)
         self.norm = nn.LayerNorm(config.dim)
 
-    def forward(self, x: Tensor, keep: Tensor, view: View) -> Tensor:
-        """(B, C, d) → (B, C, d); ``keep`` (B, C, 1) is zero at padding frames."""
-        x = x + 0.5 * self.half1(x)
+    def attend(self, x: Tensor, view: View) -> Tensor:
+        """Attention over the chunk's own frames and the memory: (B, C, d) → (B, C, d)."""
         q, k, v = self.attention.project(x)
         split = self.attention.split
         keys = torch.cat([rotate(split(k), view.rope), view.keys], dim=1)
         values = torch.cat([split(v), view.values], dim=1)
-        x = x + self.attention(rotate(split(q), view.rope), keys, values, view.mask)
+        out: Tensor = self.attention(rotate(split(q), view.rope), keys, values, view.mask)
+        return out
+
+    def forward(self, x: Tensor, keep: Tensor, view: View) -> Tensor:
+        """(B, C, d) → (B, C, d); ``keep`` (B, C, 1) is zero at padding frames."""
+        x = x + 0.5 * self.half1(x)
+        x = x + self.attend(x, view)
         norm = self.convolution.norm
         padded = [norm(view.before) * view.before_keep, norm(x) * keep, norm(view.after) * view.after_keep]
         x = x + self.convolution(torch.cat(padded, dim=1))

@@ -200,7 +200,7 @@ class Node:
 
     def save(self, status: dict[str, Any]) -> None:
         """Writes the averaged weights as bfloat16 in files of at most 15 MiB, then ``status.json``."""
-        parts: list[dict[str, npt.NDArray[np.int16]]] = [{}]
+        parts: list[dict[str, Any]] = [{}]
         size = 0
         for name, p in self.learner.ema.items():
             bits = p.detach().to(torch.bfloat16).cpu().view(torch.int16).numpy()
@@ -211,7 +211,7 @@ class Node:
             size += bits.nbytes
         for i, part in enumerate(parts):
             path = self.out / f"weights-{i}.npz"
-            np.savez(path.with_name(path.name + ".part.npz"), allow_pickle=False, **part)
+            np.savez(path.with_name(path.name + ".part.npz"), **part)
             os.replace(path.with_name(path.name + ".part.npz"), path)
         (self.out / "status.json").write_text(json.dumps(status | {"parts": len(parts)}))
 
