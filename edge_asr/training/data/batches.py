@@ -109,7 +109,7 @@ class Loader:
         """Loads, augments (where a generator is given) and pads utterances."""
         rows: list[Tensor] = []
         for cut in cuts:
-            speed = self.config.speeds[0] if rng is None else float(rng.choice(self.config.speeds))
+            speed = 1.0 if rng is None else float(rng.choice(self.config.speeds))
             mels = torch.from_numpy(self.store.get(cut.id.split("#")[0], speed).astype(np.float32))
             if rng is not None and self.augmenter is not None:
                 mels = self.augmenter(mels, rng)
