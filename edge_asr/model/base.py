@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 
@@ -14,6 +16,19 @@ class Encoder(nn.Module, ABC):
     """An encoder with exits; the ones that stream take chunks, the offline ones whole utterances (``chunk=None``)."""
 
     config: ModelConfig
+    _taps: dict[int, Tensor] | None = None
+
+    @contextmanager
+    def tapped(self) -> Iterator[dict[int, Tensor]]:
+        """Collects the stream (B, T, d) after each exit, by the exit's number, of the forward passes inside.
+
+        For losses on hidden states. Empty for encoders that do not offer them.
+        """
+        self._taps = {}
+        try:
+            yield self._taps
+        finally:
+            self._taps = None
 
     @abstractmethod
     def every_exit(

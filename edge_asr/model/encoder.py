@@ -51,6 +51,8 @@ class TwoSpeedSplitformer(Encoder):
         frames = F.pad(frames, (0, 0, 0, count * size - time))
         hidden, memory, log_probs, _ = self.trunk(frames, lengths, self.trunk.zero_state(batch, frames))
         outputs = [log_probs[:, :time]]
+        if self._taps is not None:
+            self._taps[1] = hidden[:, :time]
         # Chunks of all utterances become one batch; those that are wholly padding are left out.
         history, ahead = self.config.history, 0 if chunk is None else look_ahead
         start = torch.arange(count, device=frames.device)[None] * size
@@ -65,9 +67,15 @@ class TwoSpeedSplitformer(Encoder):
         segments = self.segments()[: depth - 1]
         branched = any(segment.branch is not None for segment in segments)
         views = look_around(self.config, branched, window, keep, n_left, n_right)
-        for segment in segments:
+
+        def whole(rows: Tensor) -> Tensor:
+            out = rows.new_zeros(batch * count, size, rows.shape[-1])
+            out[real] = rows
+            return out.reshape(batch, count * size, -1)[:, :time]
+
+        for number, segment in enumerate(segments, 2):
             x, log_probs = segment.run(x, keep, *views)
-            whole = log_probs.new_zeros(batch * count, size, log_probs.shape[-1])
-            whole[real] = log_probs
-            outputs.append(whole.reshape(batch, count * size, -1)[:, :time])
+            outputs.append(whole(log_probs))
+            if self._taps is not None:
+                self._taps[number] = whole(x)
         return torch.stack(outputs)

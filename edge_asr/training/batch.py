@@ -18,6 +18,9 @@ class Batch:
         target_lengths: (B) int64.
         seconds: audio in the batch, padding not counted.
         texts: the transcripts.
+        views: how many augmented copies of each utterance there are, one copy of all after the other.
+        states: (B, T, S) float32 states of a teacher's encoder at the same frames, or None.
+        state_lengths: (B) int64, frames that have states; 0 where the teacher was not asked.
     """
 
     mels: Tensor
@@ -26,3 +29,6 @@ class Batch:
     target_lengths: Tensor
     seconds: float
     texts: list[str]
+    views: int = 1
+    states: Tensor | None = None
+    state_lengths: Tensor | None = None

@@ -66,6 +66,8 @@ class DataConfig:
         max_check: utterances whose ``check`` field is above this are left out (transcript and recording
             disagree).
         min_seconds: shorter utterances are left out.
+        teacher: load the states that ``scripts/teach.py`` cached; corpora without them are learned from transcripts
+            alone.
     """
 
     train: tuple[str, ...] = ()
@@ -74,6 +76,7 @@ class DataConfig:
     speeds: tuple[float, ...] = (1.0,)
     max_check: float = 0.4
     min_seconds: float = 0.6
+    teacher: bool = False
 
     def __post_init__(self) -> None:
         _require(self.dev_utterances >= 1, "data.dev_utterances", self.dev_utterances, "at least 1")
@@ -146,6 +149,12 @@ class OptimConfig:
         chunks: chunk size in frames (0 for full) → share of batches.
         look_ahead: R in frames → share of batches.
         exit_weights: loss weight of each exit; all alike if empty.
+        consistency: weight of CR-CTC (arXiv 2410.05101). Above 0 a batch holds two augmented views of each utterance,
+            and each exit's posteriors of one view are drawn to those of the other. The paper uses 0.2, and 2.5 times
+            as much masking in time.
+        teacher: weight of the mean squared error between linear maps of the stream after ``teacher_exits`` and a
+            teacher's encoder states; ``data.teacher`` loads them.
+        teacher_exits: which exits' streams are regressed.
     """
 
     minutes: float = 0.0
@@ -163,6 +172,9 @@ class OptimConfig:
     chunks: dict[int, float] = field(default_factory=lambda: {8: 0.2, 16: 0.5, 32: 0.2, 0: 0.1})
     look_ahead: dict[int, float] = field(default_factory=lambda: {0: 0.15, 8: 0.65, 16: 0.2})
     exit_weights: tuple[float, ...] = ()
+    consistency: float = 0.0
+    teacher: float = 0.0
+    teacher_exits: tuple[int, ...] = (2, 4, 6)
 
     def __post_init__(self) -> None:
         _require(self.optimizer in ("adamw", "muon"), "optim.optimizer", self.optimizer, "adamw, muon")
@@ -177,6 +189,13 @@ class OptimConfig:
             "even numbers of frames, 0 for full",
         )
         _require(all(r >= 0 for r in self.look_ahead), "optim.look_ahead", self.look_ahead, "0 or more frames")
+        _require(self.consistency >= 0, "optim.consistency", self.consistency, "0 or more")
+        _require(self.teacher >= 0, "optim.teacher", self.teacher, "0 or more")
+
+    @property
+    def views(self) -> int:
+        """How many augmented views of each utterance a batch holds."""
+        return 2 if self.consistency else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +214,14 @@ class TrainConfig:
         ends = [p.until for p in self.phases]
         depths = [depth for p in self.phases for depth in p.depths]
         _require(all(d <= self.model.exits for d in depths), "phases.depths", depths, f"1 to {self.model.exits}")
+        taught = self.optim.teacher_exits
+        _require(
+            not self.optim.teacher or (bool(taught) and all(1 <= e <= self.model.exits for e in taught)),
+            "optim.teacher_exits",
+            taught,
+            f"1 to {self.model.exits}, at least one",
+        )
+        _require(self.data.teacher or not self.optim.teacher, "optim.teacher", self.optim.teacher, "0, or data.teacher")
         _require(
             bool(ends) and ends == sorted(ends) and ends[-1] == 1.0,
             "phases",

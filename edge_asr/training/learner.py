@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from edge_asr.model.model import AsrModel
 from edge_asr.training.batch import Batch
 from edge_asr.training.config import Phase, TrainConfig
-from edge_asr.training.loss import ctc_losses, splice
+from edge_asr.training.loss import consistency_losses, ctc_losses, splice
 from edge_asr.training.optimizer import build_optimizers, rate
+from edge_asr.training.regression import TeacherHeads
 
 
 def has_fast_bf16(device: torch.device) -> bool:
@@ -29,17 +31,23 @@ class Learner:
         config: the run.
         model: the network, moved to ``device``.
         device: where to compute.
+        teacher_dim: width of a teacher's states, where there is one.
 
     Attributes:
         step: updates done; also the seed of everything an update draws.
         ema: averaged weights, by parameter name; what is evaluated and exported.
     """
 
-    def __init__(self, config: TrainConfig, model: AsrModel, device: torch.device) -> None:
+    def __init__(self, config: TrainConfig, model: AsrModel, device: torch.device, teacher_dim: int = 0) -> None:
         self.config, self.device = config, device
         self.model = model.to(device)
         self.ema = {name: p.detach().clone() for name, p in model.state_dict().items()}
-        self.optimizers = build_optimizers(model, config.optim)
+        self.heads: TeacherHeads | None = None
+        if teacher_dim and config.optim.teacher:
+            self.heads = TeacherHeads(config.model.dim, teacher_dim, config.optim.teacher_exits).to(device)
+        parts = {"model": self.model} | ({"teacher": self.heads} if self.heads is not None else {})
+        self.trained = nn.ModuleDict(parts)
+        self.optimizers = build_optimizers(self.trained, config.optim)
         self.step = 0
 
     def state(self) -> dict[str, Any]:
@@ -49,12 +57,14 @@ class Learner:
             "ema": self.ema,
             "optimizers": [optimizer.state_dict() for optimizer, _ in self.optimizers],
             "step": self.step,
-        }
+        } | ({"teacher": self.heads.state_dict()} if self.heads is not None else {})
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Goes back to a state."""
         self.model.load_state_dict(state["model"])
         self.ema = {name: p.to(self.device) for name, p in state["ema"].items()}
+        if self.heads is not None:
+            self.heads.load_state_dict(state["teacher"])
         for (optimizer, _), values in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(values)
         self.step = state["step"]
@@ -88,19 +98,23 @@ class Learner:
         self.model.train()
         lengths = batch.lengths.to(self.device)
         cast = torch.autocast(self.device.type, torch.bfloat16) if has_fast_bf16(self.device) else nullcontext()
-        with cast:
+        nothing: AbstractContextManager[dict[int, Tensor]] = nullcontext({})
+        with cast, self.model.encoder.tapped() if self.heads is not None else nothing as hidden:
             mels = batch.mels.to(self.device)
             log_probs = self.model(mels, lengths, chunk=chunk or None, look_ahead=look_ahead, depth=exits).float()
+            taught = self.heads(hidden, batch) if self.heads is not None else log_probs.new_zeros(())
+        drawn = consistency_losses(log_probs, batch) if batch.views == 2 else log_probs.new_zeros(exits)
         if phase.splice and chunk:
             generator = torch.Generator().manual_seed(self.step)
             log_probs = torch.cat([log_probs, splice(log_probs, chunk, generator)[None]])
         losses = ctc_losses(log_probs, batch)
         weights = torch.tensor((optim.exit_weights or (1.0,) * exits)[:exits], device=losses.device)
-        loss = (losses[:exits] * weights).sum() / weights.sum() + phase.splice * losses[exits:].sum()
+        per_exit = losses[:exits] + optim.consistency * drawn
+        loss = (per_exit * weights).sum() / weights.sum() + phase.splice * losses[exits:].sum() + optim.teacher * taught
         for optimizer, _ in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), optim.clip)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.trained.parameters(), optim.clip)
         if torch.isfinite(norm):
             for optimizer, _ in self.optimizers:
                 optimizer.step()
@@ -110,6 +124,8 @@ class Learner:
         return {
             "losses": values[:exits],
             "splice": round(sum(values[exits:]), 4),
+            "consistency": round(float(drawn.detach().mean()), 4),
+            "teacher": round(float(taught.detach()), 4),
             "norm": round(float(norm), 3),
             "rate": factor,
             "chunk": chunk,

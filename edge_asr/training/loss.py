@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from edge_asr.model.layers import valid_mask
 from edge_asr.training.batch import Batch
 
 
@@ -25,6 +26,24 @@ def splice(log_probs: Tensor, chunk: int, generator: torch.Generator) -> Tensor:
     choice = torch.randint(exits, (batch, count), generator=generator).repeat_interleave(chunk, dim=1)[:, :time]
     index = choice.to(log_probs.device)[None, :, :, None].expand(1, batch, time, vocabulary)
     return log_probs.gather(0, index)[0]
+
+
+def consistency_losses(log_probs: Tensor, batch: Batch) -> Tensor:
+    """Divergence between the exits' posteriors of the two views of each utterance, in nats per token.
+
+    Source: CR-CTC (arXiv 2410.05101). Each view is drawn to the other, which is held fixed.
+
+    Args:
+        log_probs: (E, B, T, V), the second half of B the other view of the first.
+        batch: lengths; of two views.
+
+    Returns:
+        (E) losses.
+    """
+    other = log_probs.detach().roll(log_probs.shape[1] // 2, dims=1)
+    divergence = F.kl_div(log_probs, other, reduction="none", log_target=True).sum(dim=-1)
+    real = valid_mask(batch.lengths.to(log_probs.device), log_probs.shape[2])
+    return (divergence * real).sum(dim=(1, 2)) / batch.target_lengths.sum()
 
 
 def ctc_losses(log_probs: Tensor, batch: Batch) -> Tensor:

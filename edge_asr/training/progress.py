@@ -84,6 +84,8 @@ class Reporter:
                 "rate": round(row["rate"], 4),
                 "norm": row["norm"],
                 "splice": row["splice"],
+                "consistency": row["consistency"],
+                "teacher": row["teacher"],
                 "audio_per_second": round(speed, 1),
             }
             | {f"loss{i + 1}": "" for i in range(self.exits)}
@@ -92,7 +94,8 @@ class Reporter:
         if moment.step % self.every == 0 and not self.console.is_terminal:
             mean = self._seconds / max(self._spent, 1e-9)
             self.console.print(
-                f"{moment.progress:6.1%} step {moment.step} loss {losses} norm {row['norm']} {mean:.0f} s/s"
+                f"{moment.progress:6.1%} step {moment.step} loss {losses} norm {row['norm']} teacher {row['teacher']} "
+                f"consistency {row['consistency']} {mean:.0f} s/s"
             )
             self._seconds = self._spent = 0.0
 

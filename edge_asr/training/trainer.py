@@ -18,6 +18,7 @@ from edge_asr.training.checkpoint import read_checkpoint, save_checkpoint
 from edge_asr.training.config import Phase, TrainConfig
 from edge_asr.training.data.augment import Augmenter
 from edge_asr.training.data.batches import Loader, open_store, read_part, sample_cuts
+from edge_asr.training.data.teacher import StateStore
 from edge_asr.training.learner import Learner
 from edge_asr.training.progress import Moment, Reporter
 from edge_asr.training.scoring import exit_wers
@@ -67,7 +68,8 @@ class Trainer:
         model.frontend.subsampling.std.copy_(torch.from_numpy(std))
         if init is not None:
             model.load_state_dict(init)
-        self.learner = Learner(config, model, torch.device(device))
+        states = StateStore.open(prepared, list(corpora)) if config.data.teacher else None
+        self.learner = Learner(config, model, torch.device(device), teacher_dim=states.dim if states else 0)
         noise_path = prepared / "noise" / "noise.npy"
         noise = np.load(noise_path) if noise_path.exists() else None
         self.loader = Loader(
@@ -78,6 +80,8 @@ class Trainer:
             config.data,
             batch_seconds=config.optim.batch_seconds,
             seed=config.seed,
+            views=config.optim.views,
+            states=states,
         )
         scorer = Loader(dev, dev_store, self.tokenizer, None, config.data, batch_seconds=60.0, seed=0)
         self.dev = {

@@ -39,6 +39,12 @@ def _plain(value: Any) -> Any:
         ({"name": "x", "model": {}, "data": {"speeds": []}}, "speeds"),
         ({"name": "x", "model": {"exits": 2, "branches": [1]}, "phases": [{"depths": {3: 1.0}}]}, "depths"),
         ({"name": "x", "model": {}, "augment": []}, "augment"),
+        ({"name": "x", "model": {}, "optim": {"consistency": -1}}, "consistency"),
+        ({"name": "x", "model": {}, "optim": {"teacher": 1.0}}, "data.teacher"),
+        (
+            {"name": "x", "model": {}, "data": {"teacher": True}, "optim": {"teacher": 1.0, "teacher_exits": [7]}},
+            "teacher_exits",
+        ),
         ([], "mapping"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Splicing picks whole chunks, and the stacked CTC call equals one call per exit."""
+"""Splicing picks whole chunks, stacked CTC equals one call per exit, and consistency is what its paper says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from edge_asr.training.batch import Batch
-from edge_asr.training.loss import ctc_losses, splice
+from edge_asr.training.loss import consistency_losses, ctc_losses, splice
 
 
 def test_each_chunk_comes_from_one_exit() -> None:
@@ -32,6 +32,32 @@ def test_stacked_ctc_is_ctc_of_each_exit() -> None:
     for exit, loss in zip(log_probs, losses, strict=True):
         one = F.ctc_loss(exit.transpose(0, 1), targets, batch.lengths, batch.target_lengths, reduction="sum") / 6
         assert torch.allclose(loss, one, atol=1e-5)
+
+
+def test_consistency_is_the_divergence_of_each_view_from_the_other_held_fixed() -> None:
+    torch.manual_seed(0)
+    log_probs = torch.randn(2, 4, 7, 5).log_softmax(dim=-1).requires_grad_()
+    lengths = torch.tensor([7, 4, 7, 4])
+    targets = torch.tensor([1, 2, 3] * 2)
+    batch = Batch(torch.empty(0), lengths, targets, torch.tensor([2, 1, 2, 1]), 1.0, [""] * 4, views=2)
+    losses = consistency_losses(log_probs, batch)
+    for number in range(2):
+        total = torch.zeros(())
+        for row, other in ((0, 2), (2, 0), (1, 3), (3, 1)):
+            p, q = (log_probs[number, i, : lengths[row]] for i in (other, row))
+            total = total + (p.exp() * (p - q)).sum()
+        assert torch.allclose(losses[number], total / 6, atol=1e-6)
+    losses.sum().backward()  # type: ignore[no-untyped-call]
+    assert log_probs.grad is not None
+    # Only the student's side is moved: the gradient is q - p in the space of logits, and sums to -sum(p) here.
+    assert torch.allclose(log_probs.grad[:, 0].sum(dim=-1), torch.full((2, 7), -1 / 6), atol=1e-6)
+    assert bool((log_probs.grad[:, 1, 4:] == 0).all())
+
+
+def test_equal_views_are_consistent() -> None:
+    view = torch.randn(1, 1, 7, 5).log_softmax(dim=-1)
+    batch = Batch(torch.empty(0), torch.tensor([7, 7]), torch.tensor([1, 1]), torch.tensor([1, 1]), 1.0, ["", ""], 2)
+    assert abs(float(consistency_losses(torch.cat([view, view], dim=1), batch))) < 1e-6
 
 
 def test_an_utterance_shorter_than_its_transcript_counts_as_zero() -> None:

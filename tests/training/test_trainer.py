@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -18,6 +19,8 @@ import yaml
 from edge_asr.errors import DataError
 from edge_asr.training.checkpoint import load_model, read_checkpoint, save_checkpoint
 from edge_asr.training.config import TrainConfig
+from edge_asr.training.data.batches import read_part
+from edge_asr.training.data.teacher import cache_states, measure
 from edge_asr.training.trainer import Trainer
 from edge_asr.training.weights import load_weights, save_weights
 
@@ -154,3 +157,38 @@ def test_init_starts_from_the_weights(trained: Path, prepared: Path, tmp_path: P
     fresh = Trainer(config, prepared, tmp_path / "fine", init=model.state_dict(), tokenizer=tokenizer)
     scored = Trainer(config, prepared, trained).evaluate()
     assert fresh.evaluate() == scored
+
+
+def test_two_views_and_a_teacher_are_learned_and_resumed(prepared: Path, tmp_path: Path) -> None:
+    folder = prepared / "teacher"
+    folder.mkdir(exist_ok=True)
+    statistics = folder / "statistics.json"
+    cuts = read_part(prepared, "train", ("tones",))["tones"]
+    measure(Levels(), [c.recording.sources[0].source for c in cuts], statistics)
+    cache_states(Levels(), cuts, statistics, folder / "tones.i8")
+    optim = VALUES["optim"] | {"steps": 30, "consistency": 0.2, "teacher": 1.0, "teacher_exits": [1, 2]}
+    values = VALUES | {"data": VALUES["data"] | {"teacher": True}, "optim": optim}
+    trainer = Trainer(TrainConfig.from_dict(values), prepared, tmp_path / "run")
+    trainer.run()
+    log = rows(tmp_path / "run")
+    taught = [float(row["teacher"]) for row in log if float(row["teacher"])]
+    assert sum(taught[-5:]) < 0.8 * sum(taught[:5])
+    assert all(float(row["consistency"]) > 0 for row in log)
+    resumed = Trainer(TrainConfig.from_dict(values), prepared, tmp_path / "run")
+    assert resumed.learner.heads is not None
+    assert trainer.learner.heads is not None
+    for name, p in trainer.learner.heads.state_dict().items():
+        assert torch.equal(p, resumed.learner.heads.state_dict()[name])
+    # The teacher leaves no trace in what is exported.
+    assert set(trainer.learner.ema) == set(trainer.learner.model.state_dict())
+
+
+class Levels:
+    """A teacher that hears how loud a frame is."""
+
+    def states(self, pcm: Any) -> Any:
+        frames = -(-len(pcm) // 640)
+        padded = np.zeros(frames * 640, np.float32)
+        padded[: len(pcm)] = pcm
+        level = np.log(1e-4 + np.abs(padded.reshape(frames, 640)).mean(axis=1))
+        return np.stack([level, -level, level * 2], axis=1).astype(np.float32)

@@ -23,6 +23,7 @@ from edge_asr.training.batch import Batch
 from edge_asr.training.config import DataConfig, Phase
 from edge_asr.training.data.augment import Augmenter
 from edge_asr.training.data.features import MelStore
+from edge_asr.training.data.teacher import StateStore
 from edge_asr.training.tokenizer import Tokenizer
 
 
@@ -82,10 +83,12 @@ class Loader:
         *,
         batch_seconds: float,
         seed: int,
+        views: int = 1,
+        states: StateStore | None = None,
     ) -> None:
         self.corpora = {name: [c for c in cuts if usable(c, config)] for name, cuts in corpora.items()}
         self.store, self.tokenizer, self.augmenter, self.config = store, tokenizer, augmenter, config
-        self.batch_seconds, self.seed = batch_seconds, seed
+        self.batch_seconds, self.seed, self.views, self.states = batch_seconds, seed, views, states
         self._ids: dict[str, list[int]] = {}
 
     def epoch(self, phase: Phase, phase_number: int, epoch: int, skip: int = 0) -> Iterator[Batch]:
@@ -95,7 +98,7 @@ class Loader:
             warnings.simplefilter("ignore", UserWarning)  # it would rather read cuts lazily; these fit in memory
             sampler = DynamicBucketingSampler(
                 CutSet.from_cuts(cuts),
-                max_duration=self.batch_seconds,
+                max_duration=self.batch_seconds / self.views,
                 num_buckets=min(20, max(2, len(cuts) // 50)),
                 shuffle=True,
                 seed=self.seed + 1000 * phase_number + epoch,
@@ -106,16 +109,22 @@ class Loader:
                 yield self.collate(list(chosen), np.random.default_rng([self.seed, phase_number, epoch, number]))
 
     def collate(self, cuts: list[MonoCut], rng: np.random.Generator | None) -> Batch:
-        """Loads, augments (where a generator is given) and pads utterances."""
-        rows: list[Tensor] = []
-        for cut in cuts:
-            speed = 1.0 if rng is None else float(rng.choice(self.config.speeds))
-            mels = torch.from_numpy(self.store.get(cut.id.split("#")[0], speed).astype(np.float32))
-            if rng is not None and self.augmenter is not None:
-                mels = self.augmenter(mels, rng)
-                tail = 4 * int(rng.integers(0, self.augmenter.config.tail_frames + 1))
-                mels = torch.nn.functional.pad(mels, (0, 0, 0, tail), value=LOG_FLOOR)
-            rows.append(mels)
+        """Loads, augments (where a generator is given; as many views as there are) and pads utterances."""
+        augmenter, views = (self.augmenter, self.views) if rng is not None else (None, 1)
+        speeds = [1.0 if rng is None else float(rng.choice(self.config.speeds)) for _ in cuts]
+        clean = [
+            torch.from_numpy(self.store.get(cut.id.split("#")[0], speed).astype(np.float32))
+            for cut, speed in zip(cuts, speeds, strict=True)
+        ]
+        rows = clean
+        if rng is not None and augmenter is not None:
+            tails = [4 * int(rng.integers(0, augmenter.config.tail_frames + 1)) for _ in cuts]
+            rows = [
+                torch.nn.functional.pad(augmenter(mels, rng), (0, 0, 0, tail), value=LOG_FLOOR)
+                for _ in range(views)
+                for mels, tail in zip(clean, tails, strict=True)
+            ]
+        cuts, speeds = cuts * views, speeds * views
         lengths = torch.tensor([(len(r) - 3) // 4 for r in rows])
         mels = torch.full((len(rows), 4 * int(lengths.max()) + 3, rows[0].shape[1]), LOG_FLOOR)
         for i, row in enumerate(rows):
@@ -129,7 +138,21 @@ class Loader:
             torch.tensor([len(t) for t in ids]),
             sum(cut.duration for cut in cuts),
             texts,
+            views,
+            *self._states(cuts, speeds, int(lengths.max())),
         )
+
+    def _states(self, cuts: list[MonoCut], speeds: list[float], frames: int) -> tuple[Tensor | None, Tensor | None]:
+        if self.states is None:
+            return None, None
+        states = torch.zeros(len(cuts), frames, self.states.dim)
+        lengths = torch.zeros(len(cuts), dtype=torch.int64)
+        for i, (cut, speed) in enumerate(zip(cuts, speeds, strict=True)):
+            found = self.states.get(cut.id.split("#")[0], speed)
+            if found is not None:
+                lengths[i] = min(len(found), frames)
+                states[i, : lengths[i]] = torch.from_numpy(found[: lengths[i]])
+        return states, lengths
 
     def _encode(self, text: str) -> list[int]:
         if text not in self._ids:

@@ -1,0 +1,170 @@
+"""A teacher's encoder states cached on disk: Whisper's, at the student's frame rate, 8 bits each."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_asr.errors import DataError, MissingExtraError
+from edge_asr.training.data.features import FRAME_SAMPLES, read_audio
+
+Float = npt.NDArray[np.float32]
+STEPS = 24.0  # quantiser's steps in a standard deviation; 8 bits reach ±5.3 of them
+LONGEST = 29.0  # seconds of audio that Whisper's 30 s window takes with its padding
+
+
+class Teacher(Protocol):
+    """Anything that gives states at the student's frames."""
+
+    def states(self, pcm: Float) -> Float:
+        """(N,) PCM at 16 kHz → (ceil(N / 640), S) states."""
+        ...
+
+
+class WhisperTeacher:
+    """The encoder of a Whisper model (arXiv 2212.04356) in CTranslate2's format, through faster-whisper.
+
+    Its states come every 20 ms; three of them around the middle of a student's frame are averaged.
+
+    Args:
+        path: folder with ``model.bin``, or a name that faster-whisper knows.
+        threads: CPU threads.
+
+    Example:
+        >>> WhisperTeacher("tiny.en").states(np.zeros(16000, np.float32)).shape  # doctest: +SKIP
+        (25, 384)
+    """
+
+    def __init__(self, path: str, threads: int = 1) -> None:
+        try:
+            import ctranslate2
+            from faster_whisper import WhisperModel
+        except ImportError as error:
+            raise MissingExtraError("a Whisper teacher needs faster-whisper: pip install edge-asr[teacher]") from error
+        self._view = ctranslate2.StorageView
+        self._model = WhisperModel(path, device="cpu", compute_type="int8_float32", cpu_threads=threads)
+
+    def states(self, pcm: Float) -> Float:
+        """See ``Teacher.states``."""
+        frames = -(-len(pcm) // FRAME_SAMPLES)
+        padded = np.zeros((frames + 12) * FRAME_SAMPLES, dtype=np.float32)
+        padded[: len(pcm)] = pcm
+        mels = self._model.feature_extractor(padded)
+        mels = np.ascontiguousarray(mels[None, :, : mels.shape[1] // 2 * 2], dtype=np.float32)
+        out = np.array(self._model.model.encode(self._view.from_array(mels), to_cpu=True))[0]
+        # State j is centred at 20 j ms, the student's frame t (mel rows 4t to 4t + 6) at 40 t + 42 ms.
+        first = 2 * np.arange(frames) + 1
+        mixed: Float = 0.25 * out[first] + 0.5 * out[first + 1] + 0.25 * out[first + 2]
+        return mixed.astype(np.float32)
+
+
+def measure(teacher: Teacher, audio: Iterable[str], path: Path) -> None:
+    """Writes mean and standard deviation of each state, over recordings, to ``path`` (JSON); left alone if there."""
+    if path.exists():
+        return
+    rows = np.concatenate([teacher.states(read_audio(name)) for name in audio])
+    values = {"mean": rows.mean(axis=0).tolist(), "std": rows.std(axis=0).clip(1e-3).tolist()}
+    _replace(path, json.dumps(values).encode())
+
+
+def cache_states(
+    teacher: Teacher, cuts: Iterable[Any], statistics: Path, path: Path, tick: Callable[[float], None] = lambda _: None
+) -> None:
+    """Writes ``path`` (raw int8 rows of normalised states) and ``path`` + ``.json`` (id → first row, rows).
+
+    Finished files are left alone; an interrupted run begins its file again. Utterances longer than 29 s are left out.
+
+    Args:
+        teacher: gives the states.
+        cuts: a corpus.
+        statistics: what ``measure`` wrote.
+        path: the file to write.
+        tick: called with the seconds of audio done after each utterance.
+    """
+    index_path = path.with_name(path.name + ".json")
+    if index_path.exists():
+        return
+    mean, std = _statistics(statistics)
+    part, index, row = path.with_name(path.name + ".part"), {}, 0
+    with part.open("wb") as file:
+        for cut in cuts:
+            if cut.duration <= LONGEST:
+                states = (teacher.states(read_audio(cut.recording.sources[0].source)) - mean) / std
+                file.write(np.clip(np.rint(states * STEPS), -127, 127).astype(np.int8).tobytes())
+                index[cut.id] = [row, len(states)]
+                row += len(states)
+            tick(cut.duration)
+    os.replace(part, path)
+    _replace(index_path, json.dumps({"dim": len(mean), "index": index}).encode())
+
+
+class StateStore:
+    """Cached states of several corpora, read through memory maps.
+
+    Attributes:
+        dim: width of a state.
+    """
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self.dim = 0
+        self._maps: list[npt.NDArray[np.int8]] = []
+        self._index: dict[str, tuple[int, int, int]] = {}
+        for path in paths:
+            try:
+                head = json.loads(path.with_name(path.name + ".json").read_text())
+                dim, index = int(head["dim"]), head["index"]
+                rows = np.memmap(path, dtype=np.int8, mode="r").reshape(-1, dim)
+            except (OSError, ValueError, KeyError) as error:
+                raise DataError(f"file of teacher states {str(path)!r} cannot be read: {error}") from error
+            if sum(n for _, n in index.values()) != len(rows) or self.dim not in (0, dim):
+                raise DataError(f"file of teacher states {str(path)!r} does not fit its index or its neighbours")
+            self.dim = dim
+            for name, (first, n) in index.items():
+                self._index[name] = (len(self._maps), first, n)
+            self._maps.append(rows)
+
+    @classmethod
+    def open(cls, prepared: Path, corpora: list[str]) -> StateStore:
+        """Those of the corpora that were asked of the teacher; DataError if none was."""
+        paths = [prepared / "teacher" / f"{name}.i8" for name in corpora]
+        there = [path for path in paths if path.with_name(path.name + ".json").exists()]
+        if not there:
+            raise DataError(f"folder {str(prepared / 'teacher')!r} holds no teacher states: run scripts/teach.py first")
+        return cls(there)
+
+    def get(self, name: str, speed: float = 1.0) -> Float | None:
+        """States (T, S) of unit variance of an utterance at a speed, None if it has none.
+
+        Frames of a faster or slower copy fall between those that were cached: the two neighbours are mixed.
+        """
+        if name not in self._index:
+            return None
+        which, first, n = self._index[name]
+        rows: Float = self._maps[which][first : first + n].astype(np.float32) / STEPS
+        if speed == 1.0:
+            return rows
+        place = np.minimum(np.arange(-(-n // speed), dtype=np.float32) * speed, n - 1)
+        low = place.astype(np.int64)
+        share = (place - low)[:, None].astype(np.float32)
+        mixed: Float = rows[low] * (1 - share) + rows[np.minimum(low + 1, n - 1)] * share
+        return mixed
+
+
+def _statistics(path: Path) -> tuple[Float, Float]:
+    try:
+        values = json.loads(path.read_text())
+        return np.array(values["mean"], np.float32), np.array(values["std"], np.float32)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(f"statistics of teacher states {str(path)!r} cannot be read: {error}") from error
+
+
+def _replace(path: Path, data: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    os.replace(part, path)
