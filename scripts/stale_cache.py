@@ -2,9 +2,9 @@
 
     python scripts/stale_cache.py --data PREPARED --corpus CORPUS --out DIR NAME=CHECKPOINT [NAME=CHECKPOINT …]
 
-Each encoder runs under the same policies: exits drawn at random at several mean depths, and frame-entropy
-thresholds. For each it reports WER, mean multiply–accumulates, the WER of the same exits with every cache exact, and
-errors at seams.
+Each encoder runs under the same policies: exits drawn at random at several mean depths, frame-entropy thresholds, and
+an oracle that stops where the chunk reads as it would at full depth. For each it reports WER, mean
+multiply–accumulates, the WER of the same exits with every cache exact, and errors at seams.
 Writes DIR/stale_cache.json, .md and .png. Any encoder registered in edge_asr.model.registry can take part.
 """
 
@@ -30,10 +30,12 @@ from edge_asr.training.splicing import (
     Case,
     Score,
     add_batch,
+    agrees_with_the_last,
+    decided_exits,
     depth_costs,
     empty_score,
-    entropy_exits,
     random_exits,
+    within_entropy,
 )
 from edge_asr.training.tokenizer import Tokenizer
 from edge_asr.training.weights import load_weights
@@ -60,7 +62,8 @@ def score_policy(
             chunks = -(-frames.shape[1] // case.chunk)
             exits = random_exits(batch.lengths, chunks, model.config.exits, value, rng)
         else:
-            exits = entropy_exits(model, frames, batch.lengths, case, value)
+            sure = within_entropy(value) if policy == "entropy" else agrees_with_the_last
+            exits = decided_exits(model, frames, batch.lengths, case, sure)
         add_batch(score, model, tokenizer, batch, frames, exits, case)
     return score
 
@@ -96,7 +99,7 @@ def markdown(rows: list[dict[str, Any]]) -> str:
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """WER against mean multiply–accumulates, a line for each encoder and policy."""
+    """WER against mean multiply–accumulates, a line for each encoder and policy; stars are the oracle."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -110,7 +113,10 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
                 for r in rows
                 if r["encoder"] == name and r["policy"] == policy
             )
-            axis.plot(*zip(*points, strict=True), marker="o", label=name)
+            (line,) = axis.plot(*zip(*points, strict=True), marker="o", label=name)
+            for r in rows:
+                if r["encoder"] == name and r["policy"] == "oracle":
+                    axis.plot(r["mean_macs_per_second"] / 1e6, 100 * r["wer"], marker="*", color=line.get_color())
         axis.set(title=f"{policy} exits per chunk", xlabel="encoder multiply–accumulates (million per second of audio)")
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("WER (%)")
@@ -139,7 +145,7 @@ def main() -> int:
     args = parser.parse_args()
     console = Console(stderr=True, highlight=False)
     case = Case(args.chunk, args.look_ahead)
-    policies = [("random", d) for d in args.depths] + [("entropy", t) for t in args.thresholds]
+    policies = [("random", d) for d in args.depths] + [("entropy", t) for t in args.thresholds] + [("oracle", 0.0)]
     rows: list[dict[str, Any]] = []
     try:
         args.out.mkdir(parents=True, exist_ok=True)

@@ -152,6 +152,9 @@ class OptimConfig:
         consistency: weight of CR-CTC (arXiv 2410.05101). Above 0 a batch holds two augmented views of each utterance,
             and each exit's posteriors of one view are drawn to those of the other. The paper uses 0.2, and 2.5 times
             as much masking in time.
+        distillation: weight of the divergence of earlier exits' posteriors from the last one's, held fixed; they may
+            lag behind it by up to ``delay`` frames, as look-ahead lets deep exits spike earlier.
+        delay: frames of lag that distillation tolerates.
         teacher: weight of the mean squared error between linear maps of the stream after ``teacher_exits`` and a
             teacher's encoder states; ``data.teacher`` loads them.
         teacher_exits: which exits' streams are regressed.
@@ -173,6 +176,8 @@ class OptimConfig:
     look_ahead: dict[int, float] = field(default_factory=lambda: {0: 0.15, 8: 0.65, 16: 0.2})
     exit_weights: tuple[float, ...] = ()
     consistency: float = 0.0
+    distillation: float = 0.0
+    delay: int = 3
     teacher: float = 0.0
     teacher_exits: tuple[int, ...] = (2, 4, 6)
 
@@ -190,6 +195,8 @@ class OptimConfig:
         )
         _require(all(r >= 0 for r in self.look_ahead), "optim.look_ahead", self.look_ahead, "0 or more frames")
         _require(self.consistency >= 0, "optim.consistency", self.consistency, "0 or more")
+        _require(self.distillation >= 0, "optim.distillation", self.distillation, "0 or more")
+        _require(0 <= self.delay <= 16, "optim.delay", self.delay, "0 to 16 frames")
         _require(self.teacher >= 0, "optim.teacher", self.teacher, "0 or more")
 
     @property

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from edge_asr.model.model import AsrModel
 from edge_asr.training.batch import Batch
 from edge_asr.training.config import Phase, TrainConfig
-from edge_asr.training.loss import consistency_losses, ctc_losses, splice
+from edge_asr.training.loss import consistency_losses, ctc_losses, distillation_losses, splice
 from edge_asr.training.optimizer import build_optimizers, rate
 from edge_asr.training.regression import TeacherHeads
 
@@ -104,13 +104,17 @@ class Learner:
             log_probs = self.model(mels, lengths, chunk=chunk or None, look_ahead=look_ahead, depth=exits).float()
             taught = self.heads(hidden, batch) if self.heads is not None else log_probs.new_zeros(())
         drawn = consistency_losses(log_probs, batch) if batch.views == 2 else log_probs.new_zeros(exits)
+        shown = log_probs.new_zeros(())
+        if optim.distillation and exits > 1:
+            shown = distillation_losses(log_probs, batch, min(optim.delay, log_probs.shape[2] - 1)).mean()
         if phase.splice and chunk:
             generator = torch.Generator().manual_seed(self.step)
             log_probs = torch.cat([log_probs, splice(log_probs, chunk, generator)[None]])
         losses = ctc_losses(log_probs, batch)
         weights = torch.tensor((optim.exit_weights or (1.0,) * exits)[:exits], device=losses.device)
         per_exit = losses[:exits] + optim.consistency * drawn
-        loss = (per_exit * weights).sum() / weights.sum() + phase.splice * losses[exits:].sum() + optim.teacher * taught
+        loss = (per_exit * weights).sum() / weights.sum() + phase.splice * losses[exits:].sum()
+        loss = loss + optim.distillation * shown + optim.teacher * taught
         for optimizer, _ in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()

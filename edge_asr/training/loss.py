@@ -46,6 +46,34 @@ def consistency_losses(log_probs: Tensor, batch: Batch) -> Tensor:
     return (divergence * real).sum(dim=(1, 2)) / batch.target_lengths.sum()
 
 
+def distillation_losses(log_probs: Tensor, batch: Batch, delay: int) -> Tensor:
+    """Divergence of each earlier exit's posteriors from the last exit's, held fixed, in nats per token.
+
+    For each utterance and exit the lag behind the last exit, 0 to ``delay`` frames, at which the divergence is smallest
+    is the one that counts; frames that a lag moves beyond either end of the utterance do not.
+
+    Args:
+        log_probs: (E, B, T, V), E at least 1; T above ``delay``.
+        batch: lengths.
+        delay: largest lag in frames.
+
+    Returns:
+        (E - 1) losses.
+    """
+    early, last = log_probs[:-1], log_probs[-1:].detach()
+    time = log_probs.shape[2]
+    lengths = batch.lengths.to(log_probs.device)
+    lags = []
+    for lag in range(delay + 1):
+        divergence = F.kl_div(early[:, :, lag:], last[:, :, : time - lag], reduction="none", log_target=True).sum(
+            dim=-1
+        )
+        real = valid_mask((lengths - lag).clamp(min=0), time - lag)
+        # A mean times the length, so that a lag does not win by having fewer frames.
+        lags.append((divergence * real).sum(dim=-1) * (lengths / real.sum(dim=-1).clamp(min=1)))
+    return torch.stack(lags).amin(dim=0).sum(dim=-1) / batch.target_lengths.sum()
+
+
 def ctc_losses(log_probs: Tensor, batch: Batch) -> Tensor:
     """Mean CTC loss per token of each of E sequences of log-probabilities, in one call.
 

@@ -6,7 +6,9 @@ here runs on whole batches.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
 
 import jiwer
 import numpy as np
@@ -49,9 +51,12 @@ def random_exits(lengths: Tensor, chunks: int, exits: int, mean: float, rng: np.
     return torch.from_numpy(drawn.astype(np.int64))
 
 
+Sure = Callable[[Tensor, Tensor], Tensor]  # (E, B, C, V) of a chunk, (B, C) bool of real frames → (E, B) bool
+
+
 @torch.inference_mode()
-def entropy_exits(model: AsrModel, frames: Tensor, lengths: Tensor, case: Case, threshold: float) -> Tensor:
-    """Exits (B, N) of the policy that stops at the first exit whose mean frame entropy (nats) is within a threshold.
+def decided_exits(model: AsrModel, frames: Tensor, lengths: Tensor, case: Case, sure: Sure) -> Tensor:
+    """Exits (B, N) of a policy that stops at the first exit that is sure, or at the last.
 
     Decisions are taken in order, each on what the chunk sees after the decisions before it.
     """
@@ -60,13 +65,27 @@ def entropy_exits(model: AsrModel, frames: Tensor, lengths: Tensor, case: Case, 
     for n in range(chunks):
         every = model.encoder.every_exit(frames, lengths, exits, case.chunk, case.look_ahead, depth)
         start, stop = n * case.chunk, min((n + 1) * case.chunk, frames.shape[1])
-        real = (torch.arange(start, stop)[None] < lengths[:, None]).float()
-        entropy = exit_stats(every[:, :, start:stop].flatten(0, 1))[..., 0].reshape(depth, len(lengths), -1)
-        mean = (entropy * real).sum(dim=-1) / real.sum(dim=-1).clamp(min=1)
-        sure = mean <= threshold
-        sure[-1] = True
-        exits[:, n] = sure.int().argmax(dim=0) + 1
+        stops = sure(every[:, :, start:stop], torch.arange(start, stop)[None] < lengths[:, None])
+        stops[-1] = True
+        exits[:, n] = stops.int().argmax(dim=0) + 1
     return exits
+
+
+def within_entropy(threshold: float) -> Sure:
+    """Sure where the mean frame entropy (nats) is at or below a threshold."""
+
+    def sure(log_probs: Tensor, real: Tensor) -> Tensor:
+        entropy = exit_stats(log_probs.flatten(0, 1))[..., 0].reshape(log_probs.shape[:3])
+        return (entropy * real).sum(dim=-1) / real.sum(dim=-1).clamp(min=1) <= threshold
+
+    return sure
+
+
+def agrees_with_the_last(log_probs: Tensor, real: Tensor) -> Tensor:
+    """An oracle: sure where the best path through the chunk reads as the last exit's does."""
+    best = (log_probs.argmax(dim=-1) * real).tolist()
+    texts = [[[t for t, _ in groupby(path) if t] for path in batch] for batch in best]
+    return torch.tensor([[text == last for text, last in zip(batch, texts[-1], strict=True)] for batch in texts])
 
 
 @dataclass(slots=True)

@@ -6,7 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from edge_asr.training.batch import Batch
-from edge_asr.training.loss import consistency_losses, ctc_losses, splice
+from edge_asr.training.loss import consistency_losses, ctc_losses, distillation_losses, splice
 
 
 def test_each_chunk_comes_from_one_exit() -> None:
@@ -58,6 +58,24 @@ def test_equal_views_are_consistent() -> None:
     view = torch.randn(1, 1, 7, 5).log_softmax(dim=-1)
     batch = Batch(torch.empty(0), torch.tensor([7, 7]), torch.tensor([1, 1]), torch.tensor([1, 1]), 1.0, ["", ""], 2)
     assert abs(float(consistency_losses(torch.cat([view, view], dim=1), batch))) < 1e-6
+
+
+def test_distillation_forgives_a_lag_and_nothing_else() -> None:
+    torch.manual_seed(0)
+    last = (3 * torch.randn(1, 2, 20, 6)).log_softmax(dim=-1)
+    batch = Batch(torch.empty(0), torch.tensor([20, 15]), torch.tensor([1, 2, 3]), torch.tensor([2, 1]), 1.0, ["", ""])
+    for lag in range(6):
+        early = last.roll(lag, dims=2).requires_grad_()
+        loss = distillation_losses(torch.cat([early, last]), batch, 3)
+        assert loss.shape == (1,)
+        assert (float(loss.detach()) < 1e-5) == (lag <= 3)
+        loss.sum().backward()
+        assert early.grad is not None
+        assert bool((early.grad[:, 1, 15:] == 0).all())
+    exact = torch.nn.functional.kl_div(last.roll(1, dims=1)[0, 0], last[0, 0], reduction="sum", log_target=True)
+    one = Batch(torch.empty(0), torch.tensor([20]), torch.tensor([1, 2]), torch.tensor([2]), 1.0, [""])
+    pair = torch.cat([last.roll(1, dims=1)[:, :1], last[:, :1]])
+    assert torch.allclose(distillation_losses(pair, one, 0), exact / 2, atol=1e-5)
 
 
 def test_an_utterance_shorter_than_its_transcript_counts_as_zero() -> None:

@@ -19,12 +19,14 @@ from edge_asr.training.batch import Batch
 from edge_asr.training.splicing import (
     Case,
     add_batch,
+    agrees_with_the_last,
+    decided_exits,
     depth_costs,
     empty_score,
-    entropy_exits,
     errors_near,
     greedy,
     random_exits,
+    within_entropy,
 )
 from edge_asr.training.tokenizer import Tokenizer
 from edge_asr.training.weights import save_weights
@@ -68,12 +70,20 @@ def test_entropy_exits_are_the_first_sure_ones(architecture: str) -> None:
         every = model.encoder(frames, batch.lengths, chunk=16, look_ahead=4)
     first = exit_stats(every[:, 0, :16])[..., 0].mean(dim=-1)
     threshold = float(first[1:].min() + first[:2].min()) / 2
-    exits = entropy_exits(model, frames, batch.lengths, case, threshold)
+    exits = decided_exits(model, frames, batch.lengths, case, within_entropy(threshold))
     assert exits.shape == (2, 4)
     sure = [i + 1 for i in range(2) if first[i] <= threshold]
     assert exits[0, 0] == (sure[0] if sure else 3)
-    assert torch.all(entropy_exits(model, frames, batch.lengths, case, 100.0) == 1)
-    assert torch.all(entropy_exits(model, frames, batch.lengths, case, -1.0) == 3)
+    assert torch.all(decided_exits(model, frames, batch.lengths, case, within_entropy(100.0)) == 1)
+    assert torch.all(decided_exits(model, frames, batch.lengths, case, within_entropy(-1.0)) == 3)
+
+
+def test_the_oracle_stops_where_the_chunk_reads_as_at_the_end() -> None:
+    paths = torch.tensor([[[1, 1, 0, 2]], [[0, 1, 2, 2]], [[1, 0, 2, 4]]])
+    log_probs = torch.nn.functional.one_hot(paths, 6).float()
+    assert agrees_with_the_last(log_probs, torch.ones(1, 4, dtype=torch.bool)).tolist() == [[False], [False], [True]]
+    real = torch.tensor([[True, True, True, False]])  # the last frame is padding
+    assert agrees_with_the_last(log_probs, real).tolist() == [[False], [True], [True]]
 
 
 def test_pure_segments_have_no_gap_and_stale_caches_do() -> None:
@@ -132,7 +142,7 @@ def test_the_benchmark_from_end_to_end(prepared: Path, tmp_path: Path, repositor
     )
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "stale_cache.json").read_text())
-    assert len(rows) == 2 * 4
+    assert len(rows) == 2 * 5
     assert all(r["gap"] == 0 for r in rows if r["encoder"] == "two-speed")
-    assert (tmp_path / "stale_cache.md").read_text().count("\n") == 10
+    assert (tmp_path / "stale_cache.md").read_text().count("\n") == 12
     assert (tmp_path / "stale_cache.png").stat().st_size > 10_000
