@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from edge_asr.model.config import ModelConfig
+from edge_asr.training.weights import lineage
 from export.parity import Parity
 from export.writer import BundleOptions
 
@@ -17,6 +18,10 @@ CORPORA = {
     "synthetic-kokoro": "synthetic speech by Kokoro-82M (Apache-2.0) reading public-domain books",
     "vctk": "VCTK (Yamagishi et al.), ODC-By 1.0",
 }
+TEACHER = (
+    "The weights were trained from scratch; beside the transcripts, they learned\nto predict the encoder states of "
+    "a teacher model on the training audio (Whisper tiny.en, OpenAI, MIT licence)."
+)
 
 
 def _corpora(notes: dict[str, Any]) -> list[str]:
@@ -53,7 +58,12 @@ def model_card(
         f"| {p.largest:.1e} | {p.variation:.4f} | {p.agreement:.4f} |"
         for p in parity
     ]
-    trained = f"{notes['step']} updates, {notes['elapsed'] / 60:.0f} minutes" if "step" in notes else "not recorded"
+    runs = lineage(notes)
+    trained = "; then ".join(
+        f"{run['updates']} updates in {run['minutes']:.0f} minutes" + (" with a teacher" if run["teacher"] else "")
+        for run in runs
+    )
+    teacher = TEACHER if any(run["teacher"] for run in runs) else "The recipe uses no teacher model."
     branches = ", ".join(map(str, config.branches))
     return "\n".join(
         [
@@ -61,7 +71,7 @@ def model_card(
             "",
             f"English speech recognition with {config.exits} exits ({config.architecture}, d={config.dim},",
             f"{config.layers} layers a segment, parallel 2x branches on segments {branches}),",
-            f"{config.vocabulary} word pieces, CTC. The recipe uses no teacher model.",
+            f"{config.vocabulary} word pieces, CTC. {teacher}",
             "",
             "## Cost",
             "Cumulative: what has run when the exit has spoken, frontend, heads and feedback counted.",
@@ -83,7 +93,7 @@ def model_card(
             "## Training data",
             *_corpora(notes),
             "",
-            f"Training: {trained}.",
+            f"Training: {trained or 'not recorded'}.",
             "",
             "## Accuracy",
             "`docs/results.md` in the repository has each figure with its command, commit, data and machine.",

@@ -11,13 +11,14 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from edge_asr.errors import EdgeAsrError
 from edge_asr.training.config import TrainConfig
 from edge_asr.training.trainer import Trainer
-from edge_asr.training.weights import load_weights
+from edge_asr.training.weights import lineage, load_weights
 
 
 def main() -> int:
@@ -35,11 +36,11 @@ def main() -> int:
         torch.set_num_threads(args.threads)
     try:
         config = TrainConfig.load(args.config)
-        init, tokenizer = None, None
+        start: dict[str, Any] = {}
         if args.init:
-            model, tokenizer, _ = load_weights(args.init)
-            init = model.state_dict()
-        trainer = Trainer(config, args.data, args.out, device=args.device, init=init, tokenizer=tokenizer)
+            model, tokenizer, notes = load_weights(args.init)
+            start = {"init": model.state_dict(), "tokenizer": tokenizer, "earlier": lineage(notes)}
+        trainer = Trainer(config, args.data, args.out, device=args.device, **start)
         trainer.run(save_minutes=args.save_minutes, dev_minutes=args.dev_minutes)
     except EdgeAsrError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -35,6 +35,7 @@ class Trainer:
         device: ``cpu`` or ``cuda``.
         init: weights to start from (a state dict), for fine-tuning or branching a run.
         tokenizer: to be used with ``init``; trained on the transcripts otherwise.
+        earlier: the runs that ``init`` comes from, see ``weights.lineage``; kept in checkpoints for the model card.
 
     Example:
         >>> config = TrainConfig.load(Path("scripts/configs/en-tiny.yaml"))  # doctest: +SKIP
@@ -50,7 +51,9 @@ class Trainer:
         device: str = "cpu",
         init: dict[str, torch.Tensor] | None = None,
         tokenizer: Tokenizer | None = None,
+        earlier: list[dict[str, Any]] | None = None,
     ) -> None:
+        self.earlier = earlier or []
         self.config, self.out = config, out
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
@@ -107,6 +110,7 @@ class Trainer:
         if saved["config"]["model"] != self.config.model.to_dict():
             raise DataError(f"checkpoint in {str(self.out)!r} holds a model of other sizes: choose another folder")
         self.learner.load_state(saved)
+        self.earlier = saved.get("earlier", [])
         for name in ("phase", "epoch", "batch", "elapsed"):
             setattr(self, name, saved[name])
 
@@ -119,6 +123,7 @@ class Trainer:
                 "tokenizer": torch.frombuffer(bytearray(self.tokenizer.model), dtype=torch.uint8),
                 "config": self.config.to_dict(),
                 "corpora": {name: sum(c.duration for c in cuts) / 3600 for name, cuts in self.loader.corpora.items()},
+                "earlier": self.earlier,
                 "phase": self.phase,
                 "epoch": self.epoch,
                 "batch": self.batch,

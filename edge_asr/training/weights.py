@@ -34,6 +34,23 @@ def save_weights(path: Path, model: AsrModel, tokenizer: Tokenizer, notes: dict[
     path.chmod(0o644)  # safetensors lets only the owner read
 
 
+def lineage(notes: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs that weights come from, oldest first: updates, minutes, and whether a teacher was used.
+
+    Args:
+        notes: what ``load_weights`` gives.
+
+    Example:
+        >>> lineage({"step": 10, "elapsed": 90.0})
+        [{'updates': 10, 'minutes': 1.5, 'teacher': False}]
+    """
+    if "step" not in notes:
+        return list(notes.get("earlier", []))
+    teacher = notes.get("config", {}).get("optim", {}).get("teacher", 0.0) > 0
+    run = {"updates": notes["step"], "minutes": round(notes.get("elapsed", 0.0) / 60, 1), "teacher": teacher}
+    return [*notes.get("earlier", []), run]
+
+
 def load_weights(path: Path) -> tuple[AsrModel, Tokenizer, dict[str, Any]]:
     """Reads a ``.safetensors`` file of this project, or a checkpoint's averaged weights.
 
@@ -48,7 +65,8 @@ def load_weights(path: Path) -> tuple[AsrModel, Tokenizer, dict[str, Any]]:
     """
     if path.suffix != ".safetensors":
         model, tokenizer, values = load_model(path)
-        notes: dict[str, Any] = {k: values[k] for k in ("step", "elapsed", "corpora", "config") if k in values}
+        kept = ("step", "elapsed", "corpora", "config", "earlier")
+        notes: dict[str, Any] = {k: values[k] for k in kept if k in values}
         return model, tokenizer, notes
     try:
         with safe_open(path, framework="pt") as file:

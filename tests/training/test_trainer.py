@@ -22,7 +22,7 @@ from edge_asr.training.config import TrainConfig
 from edge_asr.training.data.batches import read_part
 from edge_asr.training.data.teacher import cache_states, measure
 from edge_asr.training.trainer import Trainer
-from edge_asr.training.weights import load_weights, save_weights
+from edge_asr.training.weights import lineage, load_weights, save_weights
 
 VALUES: dict[str, Any] = {
     "name": "test",
@@ -149,6 +149,17 @@ def test_weights_file_round_trip(trained: Path, tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(DataError, match="cannot be read"):
         load_weights(path)
+
+
+def test_weights_know_the_runs_they_come_from(trained: Path, prepared: Path, tmp_path: Path) -> None:
+    model, tokenizer, notes = load_weights(trained / "last.pt")
+    first = lineage(notes)
+    assert [(run["updates"], run["teacher"]) for run in first] == [(60, False)]
+    values = VALUES | {"optim": VALUES["optim"] | {"steps": 3}}
+    start: dict[str, Any] = {"init": model.state_dict(), "tokenizer": tokenizer, "earlier": first}
+    Trainer(TrainConfig.from_dict(values), prepared, tmp_path / "more", **start).run()
+    Trainer(TrainConfig.from_dict(values), prepared, tmp_path / "more").save()  # resumed, it still knows
+    assert [run["updates"] for run in lineage(load_weights(tmp_path / "more" / "last.pt")[2])] == [60, 3]
 
 
 def test_init_starts_from_the_weights(trained: Path, prepared: Path, tmp_path: Path) -> None:
