@@ -71,21 +71,24 @@ class View:
     ) -> None:
         chunk = keep.shape[1] * (2 if pairs else 1)
         d, history, head_dim = config.dim, config.history, config.dim // config.heads
-        outside = torch.cat([window[:, :history], window[:, history + chunk :]], dim=1)
+        # Split, not sliced: the gradient of a split is one concatenation, that of each slice a window of zeros.
+        past, _, future = window.split([history, chunk, window.shape[1] - history - chunk], dim=1)
+        hidden_past, keys_past, values_past = past.split(d, dim=-1)
+        hidden_future, keys_future, values_future = future.split(d, dim=-1)
         position = places(window.shape[1], window)
         memory_rope = rotary(torch.cat([position[:history], position[history + chunk :]]), head_dim)
         own = position[history : history + chunk]
         self.rope = rotary((own[0::2] + own[1::2]) * 0.5 if pairs else own, head_dim)
-        shape = (window.shape[0], outside.shape[1], config.heads, head_dim)
-        self.keys = rotate(outside[..., d : 2 * d].reshape(shape), memory_rope)
-        self.values = outside[..., 2 * d :].reshape(shape)
+        shape = (window.shape[0], window.shape[1] - chunk, config.heads, head_dim)
+        self.keys = rotate(torch.cat([keys_past, keys_future], dim=1).reshape(shape), memory_rope)
+        self.values = torch.cat([values_past, values_future], dim=1).reshape(shape)
         left = torch.arange(history, device=window.device)[None] >= history - n_left[:, None]
         right = valid_mask(n_right, window.shape[1] - history - chunk)
         seen = torch.cat([keep[..., 0] > 0, left, right], dim=1)
         self.mask = torch.where(seen, 0.0, MASKED)[:, None, None]
         halo = (config.kernel // 2) * (2 if pairs else 1)
-        self.before = window[:, history - halo : history, :d]
-        self.after = F.pad(window[:, history + chunk :, :d], (0, 0, 0, halo))[:, :halo]
+        self.before = hidden_past[:, history - halo :]
+        self.after = F.pad(hidden_future, (0, 0, 0, halo))[:, :halo]
         self.before_keep = left[:, history - halo :, None].to(window.dtype)
         self.after_keep = valid_mask(n_right, halo)[..., None].to(window.dtype)
         if pairs:
