@@ -29,6 +29,8 @@ class ModelConfig:
         kernel: taps of the deeper segments' centred depthwise convolutions (odd).
         history: frames before a chunk that attention may see (even).
         branches: segments that carry a parallel layer on a 2x-downsampled copy of their input.
+        slow: deeper segments whose layers run on 80 ms frames (means of pairs); their stream and exits stay at 40 ms.
+        shared_output: whether all exits use one output layer (each keeps its own LayerNorm).
         mels: mel bins of the frontend.
         channels: channels of the frontend's two strided convolutions.
         dropout: probability, in training only.
@@ -46,6 +48,8 @@ class ModelConfig:
     kernel: int = 9
     history: int = 64
     branches: tuple[int, ...] = (1, 6)
+    slow: tuple[int, ...] = ()
+    shared_output: bool = False
     mels: int = 80
     channels: tuple[int, int] = (16, 32)
     dropout: float = 0.0
@@ -76,6 +80,24 @@ class ModelConfig:
             "branches",
             self.branches,
             f"segments 1 to {self.exits}",
+        )
+        _require(
+            all(2 <= s <= self.exits and s not in self.branches for s in self.slow),
+            "slow",
+            self.slow,
+            f"segments 2 to {self.exits} without a branch",
+        )
+        _require(
+            self.architecture.startswith("splitformer-two-speed") or not self.slow,
+            "slow",
+            self.slow,
+            "none, for this architecture",
+        )
+        _require(
+            self.architecture == "splitformer-two-speed" or not self.shared_output,
+            "shared_output",
+            self.shared_output,
+            "false, for this architecture",
         )
         _require(0.0 <= self.dropout < 1.0, "dropout", self.dropout, "0 to below 1")
 

@@ -33,6 +33,9 @@ class TwoSpeedSplitformer(Encoder):
         self.config = config
         self.trunk = Trunk(config)
         self.deep = nn.ModuleList(DeepSegment(config, number) for number in range(2, config.exits + 1))
+        if config.shared_output:
+            for segment in self.segments():
+                segment.exit.output = self.trunk.exit.output
 
     def segments(self) -> list[DeepSegment]:
         """The deep segments, from the second on."""
@@ -47,35 +50,63 @@ class TwoSpeedSplitformer(Encoder):
         """
         batch, time, _ = frames.shape
         size = (time + time % 2) if chunk is None else chunk
-        count = -(-time // size)
-        frames = F.pad(frames, (0, 0, 0, count * size - time))
+        frames = F.pad(frames, (0, 0, 0, -time % size))
         hidden, memory, log_probs, _ = self.trunk(frames, lengths, self.trunk.zero_state(batch, frames))
-        outputs = [log_probs[:, :time]]
+        steps = [(hidden, log_probs)]
+        ahead = 0 if chunk is None else look_ahead
+        tapped = self._taps is not None
+        steps += deep_exits(self.segments()[: depth - 1], hidden, memory, lengths, size, ahead, streams=tapped)
         if self._taps is not None:
-            self._taps[1] = hidden[:, :time]
-        # Chunks of all utterances become one batch; those that are wholly padding are left out.
-        history, ahead = self.config.history, 0 if chunk is None else look_ahead
-        start = torch.arange(count, device=frames.device)[None] * size
-        real = (start < lengths[:, None]).flatten()
-        x = hidden.reshape(batch * count, size, -1)[real]
-        windows = F.pad(memory, (0, 0, history, ahead)).unfold(1, history + size + ahead, size)
-        window = windows.reshape(batch * count, memory.shape[-1], -1)[real].transpose(1, 2)
-        n_valid = (lengths[:, None] - start).clamp(0, size).flatten()[real]
-        n_left = start.clamp(max=history).expand(batch, count).flatten()[real]
-        n_right = (lengths[:, None] - start - size).clamp(0, ahead).flatten()[real]
-        keep = valid_mask(n_valid, size)[..., None].to(x.dtype)
-        segments = self.segments()[: depth - 1]
-        branched = any(segment.branch is not None for segment in segments)
-        views = look_around(self.config, branched, window, keep, n_left, n_right)
+            self._taps |= {number: x[:, :time] for number, (x, _) in enumerate(steps, 1)}
+        return torch.stack([log_probs[:, :time] for _, log_probs in steps])
 
-        def whole(rows: Tensor) -> Tensor:
-            out = rows.new_zeros(batch * count, size, rows.shape[-1])
-            out[real] = rows
-            return out.reshape(batch, count * size, -1)[:, :time]
 
-        for number, segment in enumerate(segments, 2):
-            x, log_probs = segment.run(x, keep, *views)
-            outputs.append(whole(log_probs))
-            if self._taps is not None:
-                self._taps[number] = whole(x)
-        return torch.stack(outputs)
+def deep_exits(
+    segments: list[DeepSegment],
+    hidden: Tensor,
+    memory: Tensor,
+    lengths: Tensor,
+    size: int,
+    ahead: int,
+    *,
+    streams: bool = True,
+) -> list[tuple[Tensor, Tensor]]:
+    """Runs deep segments on all chunks of all utterances as one batch; chunks that are wholly padding are left out.
+
+    Args:
+        segments: in order.
+        hidden: (B, N · size, d), the trunk's stream.
+        memory: (B, N · size, 3d).
+        lengths: (B) int64, real frames.
+        size: frames a chunk.
+        ahead: frames of look-ahead.
+        streams: whether the streams are wanted too; else what is returned for them means nothing.
+
+    Returns:
+        For each segment the stream (B, N · size, d) and log-probabilities (B, N · size, V).
+    """
+    if not segments:
+        return []
+    config, batch, count = segments[0].config, hidden.shape[0], hidden.shape[1] // size
+    history = config.history
+    start = torch.arange(count, device=hidden.device)[None] * size
+    real = (start < lengths[:, None]).flatten()
+    x = hidden.reshape(batch * count, size, -1)[real]
+    windows = F.pad(memory, (0, 0, history, ahead)).unfold(1, history + size + ahead, size)
+    window = windows.reshape(batch * count, memory.shape[-1], -1)[real].transpose(1, 2)
+    n_valid = (lengths[:, None] - start).clamp(0, size).flatten()[real]
+    n_left = start.clamp(max=history).expand(batch, count).flatten()[real]
+    n_right = (lengths[:, None] - start - size).clamp(0, ahead).flatten()[real]
+    keep = valid_mask(n_valid, size)[..., None].to(x.dtype)
+    views = look_around(config, any(segment.halved for segment in segments), window, keep, n_left, n_right)
+
+    def whole(rows: Tensor) -> Tensor:
+        out = rows.new_zeros(batch * count, size, rows.shape[-1])
+        out[real] = rows
+        return out.reshape(batch, count * size, -1)
+
+    outputs = []
+    for segment in segments:
+        x, log_probs = segment.run(x, keep, *views)
+        outputs.append((whole(x) if streams else x, whole(log_probs)))
+    return outputs

@@ -10,10 +10,12 @@ from edge_asr.model.cache_once import CacheOnceSplitformer
 from edge_asr.model.cached import CachedSplitformer
 from edge_asr.model.config import ModelConfig
 from edge_asr.model.encoder import TwoSpeedSplitformer
+from edge_asr.model.late_cache import LateCacheSplitformer
 from edge_asr.model.offline import OfflineSplitformer
 
 ENCODERS: dict[str, Callable[[ModelConfig], Encoder]] = {
     "splitformer-two-speed": TwoSpeedSplitformer,
+    "splitformer-two-speed-late": LateCacheSplitformer,
     "splitformer-cache-once": CacheOnceSplitformer,
     "splitformer-propagate": lambda config: CachedSplitformer(config, "propagate"),
     "splitformer-absent": lambda config: CachedSplitformer(config, "absent"),

@@ -72,9 +72,9 @@ class View:
         chunk = keep.shape[1] * (2 if pairs else 1)
         d, history, head_dim = config.dim, config.history, config.dim // config.heads
         # Split, not sliced: the gradient of a split is one concatenation, that of each slice a window of zeros.
-        past, _, future = window.split([history, chunk, window.shape[1] - history - chunk], dim=1)
-        hidden_past, keys_past, values_past = past.split(d, dim=-1)
-        hidden_future, keys_future, values_future = future.split(d, dim=-1)
+        past, _, future = torch.split(window, [history, chunk, window.shape[1] - history - chunk], dim=1)
+        hidden_past, keys_past, values_past = torch.split(past, d, dim=-1)
+        hidden_future, keys_future, values_future = torch.split(future, d, dim=-1)
         position = places(window.shape[1], window)
         memory_rope = rotary(torch.cat([position[:history], position[history + chunk :]]), head_dim)
         own = position[history : history + chunk]
@@ -101,11 +101,11 @@ class View:
 
 
 def look_around(
-    config: ModelConfig, branched: bool, window: Tensor, keep: Tensor, n_left: Tensor, n_right: Tensor
+    config: ModelConfig, halved: bool, window: Tensor, keep: Tensor, n_left: Tensor, n_right: Tensor
 ) -> tuple[View, View | None]:
-    """The views of a chunk: at full rate, and at half rate where there is a branch."""
+    """The views of a chunk: at full rate, and at half rate where a layer needs one."""
     view = View(config, window, keep, n_left, n_right, pairs=False)
-    return view, View(config, window, keep[:, 0::2], n_left, n_right, pairs=True) if branched else None
+    return view, View(config, window, keep[:, 0::2], n_left, n_right, pairs=True) if halved else None
 
 
 class DeepSegment(nn.Module):
@@ -124,7 +124,13 @@ class DeepSegment(nn.Module):
         self.config = config
         self.layers = nn.ModuleList(WindowLayer(config) for _ in range(config.layers))
         self.branch = WindowLayer(config) if number in config.branches else None
+        self.slow = number in config.slow
         self.exit = ExitHead(config.dim, config.vocabulary, config.feedback and number < config.exits)
+
+    @property
+    def halved(self) -> bool:
+        """Whether it has layers on 80 ms frames."""
+        return self.slow or self.branch is not None
 
     def forward(
         self, hidden: Tensor, window: Tensor, n_valid: Tensor, n_left: Tensor, n_right: Tensor
@@ -142,14 +148,21 @@ class DeepSegment(nn.Module):
             hidden (B, C, d), log_probs (B, C, V).
         """
         keep = valid_mask(n_valid, hidden.shape[1])[..., None].to(hidden.dtype)
-        views = look_around(self.config, self.branch is not None, window, keep, n_left, n_right)
+        views = look_around(self.config, self.halved, window, keep, n_left, n_right)
         return self.run(hidden, keep, *views)
 
     def run(self, hidden: Tensor, keep: Tensor, view: View, pairs: View | None) -> tuple[Tensor, Tensor]:
         """As ``forward``, with views that several segments may share."""
-        x = hidden
-        for layer in self.layers:
-            x = layer(x, keep, view)
+        if self.slow and pairs is not None:
+            # What the layers change in the means of pairs is added to both; what differs inside a pair stays.
+            x = means = halve(hidden * keep)
+            for layer in self.layers:
+                x = layer(x, keep[:, 0::2], pairs)
+            x = hidden + double(x - means)
+        else:
+            x = hidden
+            for layer in self.layers:
+                x = layer(x, keep, view)
         if self.branch is not None and pairs is not None:
             x = x + double(self.branch(halve(hidden * keep), keep[:, 0::2], pairs))
         out: tuple[Tensor, Tensor] = self.exit(x)

@@ -75,7 +75,7 @@ def causal_mask(n_past: Tensor, frames: int, history: int) -> Tensor:
 
 
 class Trunk(nn.Module):
-    """Segment 1: layers, an optional 2x branch, exit 1, and the projection of ``h1`` to the memory.
+    """Segment 1: layers, an optional 2x branch, exit 1, and ``h1``'s projection to the memory (unless told otherwise).
 
     The result does not depend on how frames are cut into calls, as long as each call has an even number
     of them: one
@@ -89,14 +89,14 @@ class Trunk(nn.Module):
         torch.Size([1, 8, 432])
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, *, memory: bool = True) -> None:
         super().__init__()
         self.config = config
         self.layers = nn.ModuleList(StreamingLayer(config, config.history) for _ in range(config.layers))
         self.branch = StreamingLayer(config, config.history // 2) if 1 in config.branches else None
         self.exit = ExitHead(config.dim, config.vocabulary, config.feedback)
-        self.memory_norm = nn.LayerNorm(config.dim)
-        self.memory_kv = nn.Linear(config.dim, 2 * config.dim)
+        self.memory_norm = nn.LayerNorm(config.dim) if memory else None
+        self.memory_kv = nn.Linear(config.dim, 2 * config.dim) if memory else None
 
     def state_shapes(self) -> dict[str, list[int]]:
         """Names and shapes of the state tensors, without the batch axis.
@@ -111,7 +111,7 @@ class Trunk(nn.Module):
 
     def zero_state(self, batch: int, like: Tensor | None = None) -> State:
         """The state at the start of an utterance."""
-        like = self.memory_norm.weight if like is None else like
+        like = self.exit.norm.weight if like is None else like
         return {
             name: torch.zeros(batch, *shape, dtype=torch.int64 if name == "n_past" else like.dtype, device=like.device)
             for name, shape in self.state_shapes().items()
@@ -126,7 +126,7 @@ class Trunk(nn.Module):
             state: as ``zero_state`` gives it.
 
         Returns:
-            hidden (B, C, d), memory (B, C, 3d), log_probs (B, C, V), next state.
+            hidden (B, C, d), memory (B, C, 3d; ``hidden`` where there is none), log_probs (B, C, V), next state.
         """
         count, history, n_past = frames.shape[1], self.config.history, state["n_past"]
         keep = valid_mask(n_valid, count)[..., None].to(frames.dtype)
@@ -151,5 +151,7 @@ class Trunk(nn.Module):
         following["n_past"] = (n_past + n_valid).clamp(max=history)
         hidden, log_probs = self.exit(x)
         hidden = hidden * keep
-        memory = torch.cat([hidden, self.memory_kv(self.memory_norm(hidden))], dim=-1)
+        memory = hidden
+        if self.memory_norm is not None and self.memory_kv is not None:
+            memory = torch.cat([hidden, self.memory_kv(self.memory_norm(hidden))], dim=-1)
         return hidden, memory, log_probs, following

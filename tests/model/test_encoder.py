@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -15,10 +17,12 @@ from edge_asr.model.encoder import TwoSpeedSplitformer
 CONFIG = ModelConfig(dim=16, heads=2, vocabulary=10, exits=4, history=24, branches=(1, 4))
 
 
-@pytest.fixture(scope="module")
-def encoder() -> TwoSpeedSplitformer:
+@pytest.fixture(scope="module", params=["fast", "slow", "shared"])
+def encoder(request: pytest.FixtureRequest) -> TwoSpeedSplitformer:
+    """The default, one with segments on 80 ms frames, and one with a single output layer."""
     torch.manual_seed(0)
-    return TwoSpeedSplitformer(CONFIG).double().eval()
+    config = replace(CONFIG, slow=(2, 3) if request.param == "slow" else (), shared_output=request.param == "shared")
+    return TwoSpeedSplitformer(config).double().eval()
 
 
 def run_trunk(encoder: TwoSpeedSplitformer, frames: Tensor, steps: list[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -113,15 +117,37 @@ def test_history_look_ahead_and_chunk_are_used(encoder: TwoSpeedSplitformer) -> 
     assert changed(15)[16:32].all()  # just before it
 
 
-def test_outputs_are_distributions_and_gradients_reach_everything() -> None:
+@pytest.mark.parametrize("slow", [(), (2, 3)])
+def test_outputs_are_distributions_and_gradients_reach_everything(slow: tuple[int, ...]) -> None:
     torch.manual_seed(0)
-    encoder = TwoSpeedSplitformer(CONFIG)
+    encoder = TwoSpeedSplitformer(replace(CONFIG, slow=slow))
     out = encoder(torch.randn(2, 40, CONFIG.dim), torch.tensor([40, 23]), chunk=16, look_ahead=8)
     assert out.shape == (CONFIG.exits, 2, 40, CONFIG.vocabulary)
     assert torch.allclose(out[:, 0].exp().sum(dim=-1), torch.ones(CONFIG.exits, 40), atol=1e-5)
     out[..., 3].sum().backward()
     missing = [name for name, p in encoder.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert missing == []
+
+
+def test_a_slow_segment_keeps_what_differs_inside_a_pair() -> None:
+    torch.manual_seed(0)
+    encoder = TwoSpeedSplitformer(replace(CONFIG, slow=(2, 3), feedback=False)).eval()
+    with torch.inference_mode(), encoder.tapped() as streams:
+        encoder(torch.randn(1, 32, CONFIG.dim), torch.tensor([32]))
+    inside = {number: x[:, 0::2] - x[:, 1::2] for number, x in streams.items()}
+    assert torch.allclose(inside[1], inside[2], atol=1e-5)
+    assert torch.allclose(inside[2], inside[3], atol=1e-5)
+    assert not torch.allclose(inside[3], inside[4], atol=1e-2)
+    means = {number: x[:, 0::2] + x[:, 1::2] for number, x in streams.items()}
+    assert not torch.allclose(means[1], means[2], atol=1e-2)
+
+
+def test_one_output_layer_is_one_parameter() -> None:
+    counts = [
+        sum(p.numel() for p in TwoSpeedSplitformer(replace(CONFIG, shared_output=s)).parameters())
+        for s in (False, True)
+    ]
+    assert counts[0] - counts[1] == (CONFIG.exits - 1) * (CONFIG.dim + 1) * CONFIG.vocabulary
 
 
 def test_depth_stops_early(encoder: TwoSpeedSplitformer) -> None:

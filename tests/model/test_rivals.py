@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -10,7 +12,7 @@ from edge_asr.model.config import ModelConfig
 from edge_asr.model.model import AsrModel
 from edge_asr.model.registry import ENCODERS, build_encoder
 
-SIZES = {"dim": 16, "heads": 2, "vocabulary": 10, "exits": 3, "history": 24, "branches": (1, 3)}
+SIZES: dict[str, Any] = {"dim": 16, "heads": 2, "vocabulary": 10, "exits": 3, "history": 24, "branches": (1, 3)}
 
 
 @pytest.mark.parametrize("name", sorted(ENCODERS))
@@ -50,6 +52,25 @@ def test_only_the_convolution_of_cache_once_notices_a_skipped_chunk() -> None:
     assert (a - b)[:, 32:48].abs().max() > 1e-9
     # Four layers of nine causal taps, and one at half rate: 64 frames later it is forgotten.
     assert (a - b)[:, 32 + 64 :].abs().max() <= 1e-12
+
+
+def test_a_late_cache_is_never_stale_either() -> None:
+    torch.manual_seed(0)
+    encoder = build_encoder(ModelConfig(architecture="splitformer-two-speed-late", **SIZES)).double().eval()
+    length, frames = torch.tensor([80]), torch.randn(1, 80, 16, dtype=torch.float64)
+    with torch.inference_mode():
+        every = encoder(frames, length)
+        spliced = encoder.spliced(frames, length, torch.tensor([[3, 1, 2, 3, 1]]))
+    for n, exit in enumerate((3, 1, 2, 3, 1)):
+        assert torch.equal(spliced[:, 16 * n : 16 * n + 16], every[exit - 1, :, 16 * n : 16 * n + 16])
+
+
+@pytest.mark.parametrize("option", [{"slow": (2,)}, {"shared_output": True}])
+def test_options_of_the_default_are_refused_elsewhere(option: dict[str, Any]) -> None:
+    with pytest.raises(OptionError, match=next(iter(option))):
+        ModelConfig(architecture="splitformer-stale", **(SIZES | option))
+    with pytest.raises(OptionError, match="slow"):
+        ModelConfig(slow=(6,))
 
 
 @pytest.mark.parametrize(("branches", "millions"), [((), 31.5), ((1, 6), 36.7)])
