@@ -22,13 +22,18 @@ class Encoder(nn.Module, ABC):
     def tapped(self) -> Iterator[dict[int, Tensor]]:
         """Collects the stream (B, T, d) after each exit, by the exit's number, of the forward passes inside.
 
-        For losses on hidden states. Empty for encoders that do not offer them.
+        For losses on hidden states.
         """
         self._taps = {}
         try:
             yield self._taps
         finally:
             self._taps = None
+
+    def _tap(self, number: int, stream: Tensor, batch: int, time: int) -> None:
+        """Keeps the stream after an exit, given as (B, N · C, d) or (B · N, C, d), where it is asked for."""
+        if self._taps is not None:
+            self._taps[number] = stream.reshape(batch, -1, stream.shape[-1])[:, :time]
 
     @abstractmethod
     def every_exit(

@@ -85,6 +85,7 @@ class CacheOnceSplitformer(Encoder):
         frames = F.pad(frames, (0, 0, 0, count * size - time))
         hidden, memory, log_probs, _ = self.trunk(frames, lengths, self.trunk.zero_state(batch, frames))
         outputs = [log_probs[:, :time]]
+        self._tap(1, hidden, batch, time)
         start = torch.arange(count, device=frames.device)[None] * size
         x = hidden.reshape(batch * count, size, -1)
         windows = F.pad(memory, (0, 0, history, ahead)).unfold(1, history + size + ahead, size)
@@ -102,4 +103,5 @@ class CacheOnceSplitformer(Encoder):
             active = keep[..., 0] if exits is None else (exits >= number) & keep[..., 0]
             x, log_probs = segment.run(x, view, pairs, blocks, active.flatten())
             outputs.append(log_probs.reshape(batch, count * size, -1)[:, :time])
+            self._tap(number, x, batch, time)
         return torch.stack(outputs)

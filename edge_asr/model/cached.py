@@ -147,6 +147,7 @@ class CachedSplitformer(Encoder):
         frames = F.pad(frames, (0, 0, 0, count * size - time))
         hidden, _, log_probs, _ = self.trunk(frames, lengths, self.trunk.zero_state(batch, frames))
         outputs = [log_probs[:, :time]]
+        self._tap(1, hidden, batch, time)
         start = torch.arange(count, device=frames.device)[None] * size
         x = F.pad(hidden, (0, 0, 0, ahead)).unfold(1, size + ahead, size).transpose(2, 3).flatten(0, 1)
         place = torch.arange(size + ahead, device=frames.device)
@@ -164,6 +165,7 @@ class CachedSplitformer(Encoder):
                 blocks = Blocks(batch, size, self.config.history, keep, cached)
                 x, log_probs = segment.run(x, blocks, active.flatten())
             outputs.append(log_probs[:, :size].reshape(batch, count * size, -1)[:, :time])
+            self._tap(number, x[:, :size], batch, time)
         return torch.stack(outputs)
 
     def _compressed(

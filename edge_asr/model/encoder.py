@@ -56,8 +56,9 @@ class TwoSpeedSplitformer(Encoder):
         ahead = 0 if chunk is None else look_ahead
         tapped = self._taps is not None
         steps += deep_exits(self.segments()[: depth - 1], hidden, memory, lengths, size, ahead, streams=tapped)
-        if self._taps is not None:
-            self._taps |= {number: x[:, :time] for number, (x, _) in enumerate(steps, 1)}
+        if tapped:
+            for number, (x, _) in enumerate(steps, 1):
+                self._tap(number, x, batch, time)
         return torch.stack([log_probs[:, :time] for _, log_probs in steps])
 
 

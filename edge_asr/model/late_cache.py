@@ -42,10 +42,15 @@ class LateCacheSplitformer(Encoder):
         frames = F.pad(frames, (0, 0, 0, -time % size))
         hidden, _, first, _ = self.trunk(frames, lengths, self.trunk.zero_state(batch, frames))
         outputs = [first]
+        self._tap(1, hidden, batch, time)
         if depth > 1:
             hidden, memory, second, _ = self.second(hidden, lengths, self.second.zero_state(batch, hidden))
             segments = [segment for segment in self.deep if isinstance(segment, DeepSegment)][: depth - 2]
             ahead = 0 if chunk is None else look_ahead
-            deep = deep_exits(segments, hidden, memory, lengths, size, ahead, streams=False)
+            self._tap(2, hidden, batch, time)
+            deep = deep_exits(segments, hidden, memory, lengths, size, ahead, streams=self._taps is not None)
             outputs += [second, *(log_probs for _, log_probs in deep)]
+            if self._taps is not None:
+                for number, (x, _) in enumerate(deep, 3):
+                    self._tap(number, x, batch, time)
         return torch.stack([log_probs[:, :time] for log_probs in outputs])

@@ -47,8 +47,9 @@ class OfflineSplitformer(Encoder):
         blocks = Blocks(batch, x.shape[1], 0, keep, keep)
         active = torch.ones(batch, dtype=torch.bool, device=x.device)
         outputs = []
-        for segment in list(self.segments)[:depth]:
+        for number, segment in enumerate(list(self.segments)[:depth], 1):
             assert isinstance(segment, CachedSegment)
             x, log_probs = segment.run(x, blocks, active)
             outputs.append(log_probs[:, :time])
+            self._tap(number, x, batch, time)
         return torch.stack(outputs)

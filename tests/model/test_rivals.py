@@ -9,6 +9,7 @@ import torch
 
 from edge_asr.errors import OptionError
 from edge_asr.model.config import ModelConfig
+from edge_asr.model.layers import ExitHead
 from edge_asr.model.model import AsrModel
 from edge_asr.model.registry import ENCODERS, build_encoder
 
@@ -40,6 +41,22 @@ def test_a_constant_pattern_is_a_fixed_depth(name: str) -> None:
             pattern = torch.full((1, 1 if chunk is None else 3), exit)
             spliced = encoder.spliced(frames, length, pattern, chunk=chunk)
             assert (spliced - every[exit - 1]).abs().max() <= 1e-12
+
+
+@pytest.mark.parametrize("name", sorted(ENCODERS))
+def test_streams_can_be_tapped_and_give_the_posteriors(name: str) -> None:
+    torch.manual_seed(0)
+    encoder = build_encoder(ModelConfig(architecture=name, feedback=False, **SIZES)).double().eval()
+    frames, lengths = torch.randn(2, 41, 16, dtype=torch.float64), torch.tensor([41, 30])
+    with torch.no_grad(), encoder.tapped() as streams:
+        every = encoder(frames, lengths, chunk=None if "offline" in name else 16)
+    assert set(streams) == {1, 2, 3}
+    heads = [module for module in encoder.modules() if isinstance(module, ExitHead)]
+    for number, head in enumerate(heads, 1):
+        assert streams[number].shape == (2, 41, 16)
+        for i, length in enumerate((41, 30)):
+            assert (head(streams[number])[1] - every[number - 1])[i, :length].abs().max() <= 1e-9
+    assert encoder._taps is None
 
 
 def test_only_the_convolution_of_cache_once_notices_a_skipped_chunk() -> None:
