@@ -17,7 +17,7 @@ import yaml
 from rich.console import Console
 
 from edge_asr.errors import EdgeAsrError
-from edge_asr.training.ablation import Arm, as_markdown, read_arms, read_result
+from edge_asr.training.ablation import WEIGHTS, Arm, as_markdown, read_arms, read_result
 from edge_asr.training.checkpoint import read_checkpoint
 
 TRAIN = Path(__file__).with_name("train.py")
@@ -39,7 +39,7 @@ def run(arm: Arm, out: Path, data: Path) -> int:
     config.write_text(yaml.safe_dump(plain(arm.config.to_dict())))
     command = [sys.executable, str(TRAIN), "--config", str(config), "--data", str(data), "--out", str(folder)]
     if arm.init:
-        command += ["--init", str(out / arm.init / "last.pt")]
+        command += ["--init", arm.init if Path(arm.init).suffix in WEIGHTS else str(out / arm.init / "last.pt")]
     process = subprocess.Popen(command)
     try:
         return process.wait()

@@ -12,6 +12,8 @@ import yaml
 from edge_asr.errors import OptionError
 from edge_asr.training.config import TrainConfig
 
+WEIGHTS = (".safetensors", ".pt")  # files that an arm can start from
+
 
 @dataclass(frozen=True, slots=True)
 class Arm:
@@ -20,7 +22,7 @@ class Arm:
     Attributes:
         name: also its folder.
         config: the whole configuration, seed included.
-        init: name of the arm whose averaged weights it starts from; empty for a start from scratch.
+        init: the arm whose averaged weights it starts from, or a file of weights; empty for a start from scratch.
     """
 
     name: str
@@ -70,9 +72,10 @@ def read_arms(path: Path) -> list[Arm]:
     for name, change in values["arms"].items():
         change = dict(change or {})
         init, seeds = str(change.pop("init", "")), change.pop("seeds", None)
-        if init and init not in {arm.name for arm in arms}:
+        if init and init not in {arm.name for arm in arms} and Path(init).suffix not in WEIGHTS:
             known = ", ".join(arm.name for arm in arms) or "none"
-            raise OptionError(f"arm {name!r}: init is {init!r}; allowed: an arm before it ({known})")
+            allowed = f"an arm before it ({known}) or a file of weights ({', '.join(WEIGHTS)})"
+            raise OptionError(f"arm {name!r}: init is {init!r}; allowed: {allowed}")
         for seed in seeds or [None]:
             full = name if seed is None else f"{name}-seed{seed}"
             merged = merge(values["base"], change | {"name": full} | ({} if seed is None else {"seed": seed}))

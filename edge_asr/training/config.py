@@ -38,6 +38,8 @@ class Phase:
         splice: weight of the CTC loss on spliced sequences.
         depths: how many exits are computed → share of batches; all of them if empty. Shallow batches are cheap, and
             early in a run, when all exits are equally wrong, they teach as much.
+        patterns: share of the batches with chunks in which each chunk leaves at a random exit, as in the runtime, and
+            only the splice is scored. Needed by encoders whose caches feel it; for pure segments it is ``splice``.
     """
 
     until: float = 1.0
@@ -45,12 +47,14 @@ class Phase:
     max_seconds: float = 20.0
     splice: float = 0.0
     depths: dict[int, float] = field(default_factory=dict)
+    patterns: float = 0.0
 
     def __post_init__(self) -> None:
         _require(0 < self.until <= 1, "phases.until", self.until, "above 0, up to 1")
         _require(all(w >= 0 for w in self.weights.values()), "phases.weights", self.weights, "0 or more each")
         _require(self.max_seconds > 0, "phases.max_seconds", self.max_seconds, "above 0")
         _require(self.splice >= 0, "phases.splice", self.splice, "0 or more")
+        _require(0 <= self.patterns <= 1, "phases.patterns", self.patterns, "0 to 1")
         _require(all(n >= 1 for n in self.depths), "phases.depths", self.depths, "numbers of exits from 1")
 
 

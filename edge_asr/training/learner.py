@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edge_asr.model.layers import pick
 from edge_asr.model.model import AsrModel
 from edge_asr.training.batch import Batch
 from edge_asr.training.config import Phase, TrainConfig
@@ -79,30 +80,59 @@ class Learner:
         """One optimiser step.
 
         Args:
-            phase: its depths and weight of the splice are used.
+            phase: its depths, patterns and weight of the splice are used.
             batch: on any device.
             progress: share of the run done, for the schedule.
 
         Returns:
-            What is logged: losses per exit, splice loss, gradient norm, share of the peak rate, chunk.
+            What is logged: losses per exit (none for a batch under a pattern of exits), of the splice, of consistency
+            and of the teacher, gradient norm, share of the peak rate, chunk.
         """
         optim = self.config.optim
         rng = np.random.default_rng([self.config.seed, self.step])
         chunk = _draw(optim.chunks, rng)
         look_ahead = _draw(optim.look_ahead, rng)
         exits = _draw(phase.depths, rng) if phase.depths else self.config.model.exits
+        pattern = None
+        if phase.patterns and chunk and rng.random() < phase.patterns:
+            chunks = -(-int(batch.lengths.max()) // chunk)
+            pattern = torch.from_numpy(rng.integers(1, exits + 1, (len(batch.lengths), chunks))).to(self.device)
         factor = rate(optim, self.step, progress)
         for optimizer, peak in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = peak * factor
         self.model.train()
-        lengths = batch.lengths.to(self.device)
-        cast = torch.autocast(self.device.type, torch.bfloat16) if has_fast_bf16(self.device) else nullcontext()
+        taps = self.heads is not None and pattern is None
         nothing: AbstractContextManager[dict[int, Tensor]] = nullcontext({})
-        with cast, self.model.encoder.tapped() if self.heads is not None else nothing as hidden:
-            mels = batch.mels.to(self.device)
-            log_probs = self.model(mels, lengths, chunk=chunk or None, look_ahead=look_ahead, depth=exits).float()
-            taught = self.heads(hidden, batch) if self.heads is not None else log_probs.new_zeros(())
+        cast = torch.autocast(self.device.type, torch.bfloat16) if has_fast_bf16(self.device) else nullcontext()
+        with cast, self.model.encoder.tapped() if taps else nothing as hidden:
+            mels, lengths = batch.mels.to(self.device), batch.lengths.to(self.device)
+            frames = self.model.frontend.subsampling(mels)
+            log_probs = self.model.encoder.every_exit(
+                frames, lengths, pattern, chunk or None, look_ahead, exits
+            ).float()
+            taught = self.heads(hidden, batch) if self.heads is not None and hidden else log_probs.new_zeros(())
+        if pattern is not None:
+            log_probs = pick(log_probs, pattern, chunk)[None]
+        loss, logged = self._loss(phase, batch, log_probs, chunk if pattern is None else 0)
+        loss = loss + optim.teacher * taught
+        for optimizer, _ in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.trained.parameters(), optim.clip)
+        if torch.isfinite(norm):
+            for optimizer, _ in self.optimizers:
+                optimizer.step()
+            self._average(min(optim.ema, (1 + self.step) / (10 + self.step)))
+        self.step += 1
+        if pattern is not None:
+            logged |= {"splice": logged["losses"][0], "losses": []}
+        taught_value = round(float(taught.detach()), 4)
+        return logged | {"teacher": taught_value, "norm": round(float(norm), 3), "rate": factor, "chunk": chunk}
+
+    def _loss(self, phase: Phase, batch: Batch, log_probs: Tensor, chunk: int) -> tuple[Tensor, dict[str, Any]]:
+        """The loss on sequences of log-probabilities (E, B, T, V); with a chunk size, a splice of them is one more."""
+        optim, exits = self.config.optim, len(log_probs)
         drawn = consistency_losses(log_probs, batch) if batch.views == 2 else log_probs.new_zeros(exits)
         shown = log_probs.new_zeros(())
         if optim.distillation and exits > 1:
@@ -114,26 +144,13 @@ class Learner:
         weights = torch.tensor((optim.exit_weights or (1.0,) * exits)[:exits], device=losses.device)
         per_exit = losses[:exits] + optim.consistency * drawn
         loss = (per_exit * weights).sum() / weights.sum() + phase.splice * losses[exits:].sum()
-        loss = loss + optim.distillation * shown + optim.teacher * taught
-        for optimizer, _ in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.trained.parameters(), optim.clip)
-        if torch.isfinite(norm):
-            for optimizer, _ in self.optimizers:
-                optimizer.step()
-            self._average(min(optim.ema, (1 + self.step) / (10 + self.step)))
-        self.step += 1
         values = [round(float(x), 4) for x in losses.detach().cpu()]
-        return {
+        logged = {
             "losses": values[:exits],
             "splice": round(sum(values[exits:]), 4),
             "consistency": round(float(drawn.detach().mean()), 4),
-            "teacher": round(float(taught.detach()), 4),
-            "norm": round(float(norm), 3),
-            "rate": factor,
-            "chunk": chunk,
         }
+        return loss + optim.distillation * shown, logged
 
     @torch.no_grad()
     def _average(self, decay: float) -> None:

@@ -40,7 +40,7 @@ def test_arms(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arms", "message"),
-    [({"a": {"init": "b"}}, "arm before it"), ({"a": {"model": {"dim": 7}}}, "dim"), ([], "mappings")],
+    [({"a": {"init": "b"}}, "arm before it .* or a file"), ({"a": {"model": {"dim": 7}}}, "dim"), ([], "mappings")],
 )
 def test_wrong_lists(tmp_path: Path, arms: Any, message: str) -> None:
     with pytest.raises(OptionError, match=message):
@@ -85,5 +85,7 @@ def test_a_list_runs_branches_and_is_not_run_twice(prepared: Path, tmp_path: Pat
 
 def test_the_screening_list_is_valid(repository: Path) -> None:
     arms = read_arms(repository / "scripts" / "configs" / "screening.yaml")
-    assert [a.init for a in arms] == ["", *["own-caches"] * 5]
-    assert len({a.config.model.architecture for a in arms}) == 5
+    assert arms[0].init.endswith(".safetensors")
+    assert (repository / arms[0].init).exists()
+    assert {a.init for a in arms[1:]} == {"own-caches", ""}
+    assert len({a.config.model.architecture for a in arms}) == 6

@@ -194,6 +194,20 @@ def test_two_views_and_a_teacher_are_learned_and_resumed(prepared: Path, tmp_pat
     assert set(trainer.learner.ema) == set(trainer.learner.model.state_dict())
 
 
+@pytest.mark.parametrize("architecture", ["splitformer-two-speed", "splitformer-absent"])
+def test_batches_under_patterns_of_exits(architecture: str, prepared: Path, tmp_path: Path) -> None:
+    values = VALUES | {
+        "model": VALUES["model"] | {"architecture": architecture},
+        "optim": VALUES["optim"] | {"steps": 30},
+        "phases": [{"patterns": 0.6}],
+    }
+    Trainer(TrainConfig.from_dict(values), prepared, tmp_path / "run").run()
+    log = rows(tmp_path / "run")
+    patterns = [float(row["splice"]) for row in log if not row["loss1"]]
+    assert 5 < len(patterns) < 25
+    assert sum(patterns[-3:]) < 0.8 * sum(patterns[:3])
+
+
 class Levels:
     """A teacher that hears how loud a frame is."""
 
