@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from edge_asr.errors import DataError
+from edge_asr.model.config import ModelConfig
 from edge_asr.model.model import AsrModel
 from edge_asr.training.batch import Batch
 from edge_asr.training.checkpoint import read_checkpoint, save_checkpoint
@@ -107,7 +108,7 @@ class Trainer:
         return tokenizer
 
     def _resume(self, saved: dict[str, Any]) -> None:
-        if saved["config"]["model"] != self.config.model.to_dict():
+        if ModelConfig.from_dict(saved["config"]["model"]) != self.config.model:  # older ones lack options of today
             raise DataError(f"checkpoint in {str(self.out)!r} holds a model of other sizes: choose another folder")
         self.learner.load_state(saved)
         self.earlier = saved.get("earlier", [])

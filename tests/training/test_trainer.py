@@ -129,6 +129,13 @@ def test_a_checkpoint_of_other_sizes_is_refused(trained: Path, prepared: Path) -
         Trainer(TrainConfig.from_dict(values), prepared, trained)
 
 
+def test_a_checkpoint_older_than_an_option_goes_on(trained: Path, prepared: Path, tmp_path: Path) -> None:
+    saved = read_checkpoint(trained / "last.pt")
+    del saved["config"]["model"]["slow"]
+    save_checkpoint(tmp_path / "last.pt", saved)
+    assert Trainer(TrainConfig.from_dict(VALUES), prepared, tmp_path).step == 60
+
+
 def test_bad_checkpoints(tmp_path: Path) -> None:
     (tmp_path / "text.pt").write_text("no checkpoint")
     save_checkpoint(tmp_path / "other.pt", {"weights": torch.zeros(2)})
