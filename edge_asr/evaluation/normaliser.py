@@ -42,6 +42,7 @@ _TITLES = {
     "sr": "senior",
 }
 _UNITS = {"$": ("dollar", "cent"), "£": ("pound", "penny"), "€": ("euro", "cent")}
+_SMALL_COINS = {"cent": "cents", "penny": "pence"}
 _LARGEST = 10**15
 
 _REMARK = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|<[^<>]*>")
@@ -149,12 +150,8 @@ def _money(match: re.Match[str]) -> str:
         return f" {number(match[2])} {unit}s "
     read = f"{cardinal(amount)} {unit}{'' if amount == 1 else 's'}"
     if decimals and int(decimals):
-        read += f" and {cardinal(int(decimals))} {'pence' if small == 'penny' else _count(small, int(decimals))}"
+        read += f" and {cardinal(int(decimals))} {small if int(decimals) == 1 else _SMALL_COINS[small]}"
     return f" {read} "
-
-
-def _count(unit: str, n: int) -> str:
-    return unit if n == 1 else f"{unit}s"
 
 
 def _time(match: re.Match[str]) -> str:

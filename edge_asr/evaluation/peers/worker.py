@@ -124,7 +124,7 @@ class Worker:
         try:
             self._process.stdin.write(json.dumps({"audio": str(audio)}).encode() + b"\n")
             self._process.stdin.flush()
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: the pipe is closed
             raise PeerError(f"{self.name}: the process has ended{self._last_words()}") from error
         reply = self._reply(timeout)
         numbers = (self._number(reply, "cpu"), self._number(reply, "wall"), int(self._number(reply, "peak_rss")))
