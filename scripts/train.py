@@ -36,8 +36,8 @@ def dry_run(config: TrainConfig, device: str, data_hours: float, speed: float | 
     batch = 24.0 if small else config.optim.batch_seconds / processes
     measured = rehearse(config, where, batch_seconds=batch, utterance_seconds=3.0 if small else 12.0)
     print(
-        f"{config.name}: every phase works on {device}, {measured:.0f} s of audio per second in batches of {batch:.0f} s "
-        "of noise"
+        f"{config.name}: every phase works on {device}, {measured:.0f} s of audio per second "
+        f"in batches of {batch:.0f} s of noise"
     )
     size = estimate(config, data_hours=data_hours, speed=speed or measured, processes=processes)
     print(
@@ -71,14 +71,16 @@ def main() -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
-        config = TrainConfig.load(args.config)
-        if args.dry_run:
-            dry_run(config, args.device, args.data_hours, args.speed, args.processes)
-            return 0
         start: dict[str, Any] = {}
+        sizes = None
         if args.init:
             model, tokenizer, notes = load_weights(args.init)
             start = {"init": model.state_dict(), "tokenizer": tokenizer, "earlier": lineage(notes)}
+            sizes = model.config
+        config = TrainConfig.load(args.config, sizes)
+        if args.dry_run:
+            dry_run(config, args.device, args.data_hours, args.speed, args.processes)
+            return 0
         parallel = Parallel.start(args.device)
         try:
             device = local_device(args.device)

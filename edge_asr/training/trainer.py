@@ -104,6 +104,7 @@ class Trainer:
         }
         self.phase, self.epoch, self.batch, self.elapsed = 0, 0, 0, 0.0
         self.stopped = False
+        self._score_first = init is not None and saved is None
         if saved is not None:
             self._resume(saved)
 
@@ -207,6 +208,9 @@ class Trainer:
         saved = scored = last = time.monotonic()
         try:
             with reporter if leads else nullcontext():
+                if leads and self._score_first:
+                    reporter.dev(self.moment, self.evaluate())  # what there was before
+                    last = time.monotonic()
                 for phase, batch in self._stream():
                     row = self.learner.update(phase, batch, self.progress)
                     now = time.monotonic()
