@@ -177,9 +177,10 @@ def as_markdown(comparison: Comparison) -> str:
     return "\n".join(lines)
 
 
-METHOD = """Each system runs in a process and an environment of its own, on the same processors. Every utterance is
-heard by all before the next one, in an order that changes; one utterance is heard before the clock starts. Audio is
-given as 16 kHz PCM: reading and resampling are not measured. CPU seconds are user and system time of all threads
-during the recogniser's own call. Load is from the start of the process, imports included, with files in the disk
-cache. Both sides of the word error rate go through one normaliser (`edge_asr/evaluation/normaliser.py`): numbers and
-titles spelled out, A to Z and apostrophes inside words. Intervals resample speakers."""
+METHOD = """Each system runs in a process and an environment of its own, on the same processors. Each utterance is heard
+by all before the next one, in an order that changes; one utterance is heard before the clock starts. Audio is given as
+16 kHz PCM: reading and resampling are not measured. CPU seconds are user and system time of all threads during the
+recogniser's own call. Peak memory is the whole process's, interpreter and libraries included. Load is from the start of
+the process, imports included, with files in the disk cache. Both sides of the word error rate go through one
+normaliser (`edge_asr/evaluation/normaliser.py`): numbers and titles spelled out, A to Z and apostrophes inside words.
+Intervals resample speakers."""
