@@ -21,6 +21,7 @@ __all__ = [
     "MissingExtraError",
     "NumericError",
     "OptionError",
+    "PeerError",
     "StreamClosedError",
     "UnknownModelError",
 ]
@@ -87,6 +88,10 @@ class DataError(EdgeAsrError, ValueError):
 
 class MissingExtraError(EdgeAsrError, ImportError):
     """An optional dependency that isn't installed; the message says which extra brings it."""
+
+
+class PeerError(EdgeAsrError, RuntimeError):
+    """Another recogniser, run for comparison, that can't be installed or started, ended, or answered nonsense."""
 
 
 class StreamClosedError(EdgeAsrError, RuntimeError):

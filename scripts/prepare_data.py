@@ -5,6 +5,8 @@
 DATA holds `<split>/<corpus>.tar` with `<corpus>.jsonl` beside it. Corpora in LibriSpeech layout need no tar:
     lhotse download librispeech -p mini_librispeech DIR
     python scripts/prepare_data.py --librispeech DIR/LibriSpeech --out PREPARED
+Your own recordings, for fine-tuning (docs/guides/fine-tuning.md); a part is held back:
+    python scripts/prepare_data.py --recordings MY-RECORDINGS --out PREPARED
 Safe to interrupt: what is finished is not done again.
 """
 
@@ -24,10 +26,14 @@ from rich.progress import Progress
 from rich.table import Table
 
 from edge_asr.errors import DataError, EdgeAsrError
+from edge_asr.evaluation.normaliser import comparable
 from edge_asr.model.logmel import LogMel
 from edge_asr.training.data.corpus import AUDIO_SUFFIXES, read_corpus
 from edge_asr.training.data.features import cache_features, read_audio, utterance_mels
+from edge_asr.training.data.recordings import split_recordings, write_manifest
 from edge_asr.training.data.unpack import Prepared, find_pairs, unpack
+
+LONGEST = 20  # seconds: phases[].max_seconds, unless a configuration says otherwise
 
 
 def _cache(folder: Path, path: Path, speed: float) -> str:
@@ -74,11 +80,29 @@ def _librispeech(root: Path, out: Path) -> list[Prepared]:
     return result
 
 
+def _recordings(source: Path, out: Path, held_back: float, console: Console) -> list[Prepared]:
+    parts = split_recordings(source, out, comparable, held_back=held_back)
+    for part in parts:
+        folder = out / part.split / part.name
+        cuts = CutSet.from_file(folder / "cuts.jsonl.gz").to_eager()
+        write_manifest(cuts, folder / f"{part.name}.jsonl")
+        long = sum(cut.duration > LONGEST for cut in cuts)
+        if long and part.split == "train":
+            console.print(
+                f"{long} recordings are longer than {LONGEST} s and will not be trained on: cut them at pauses"
+            )
+    return parts
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--from", dest="data", type=Path, help="folder of <split>/<corpus>.tar + .jsonl pairs")
     source.add_argument("--librispeech", type=Path, help="folder that holds train-clean-5, dev-clean, …")
+    source.add_argument(
+        "--recordings", type=Path, help="folder of audio files with NAME.txt beside each NAME.wav, or a .jsonl manifest"
+    )
+    parser.add_argument("--held-back", type=float, default=0.15, help="share of --recordings that is for scoring")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument(
         "--speeds", default="1.0", help="comma-separated factors for the training part (default: %(default)s)"
@@ -93,8 +117,10 @@ def main() -> int:
         speeds = [float(s) for s in args.speeds.split(",")]
         if args.data:
             corpora = [unpack(s, t, m, args.out, console.print) for s, t, m in find_pairs(args.data)]
-        else:
+        elif args.librispeech:
             corpora = _librispeech(args.librispeech, args.out)
+        else:
+            corpora = _recordings(args.recordings, args.out, args.held_back, console)
         jobs = [(c, s) for c in corpora for s in (speeds if c.split == "train" else [1.0])]
         with ProcessPoolExecutor(args.jobs) as pool, Progress(console=console) as progress:
             task = progress.add_task("log-mel features", total=sum(c.hours for c, _ in jobs))
@@ -113,7 +139,9 @@ def main() -> int:
             for corpus, future in futures:
                 future.result()
                 progress.advance(task, corpus.hours)
-        noise = args.noise or next(iter(sorted((args.data or args.librispeech).glob("noise/*.tar"))), None)
+        noise = args.noise or next(
+            iter(sorted((args.data or args.librispeech or args.recordings).glob("noise/*.tar"))), None
+        )
         if noise:
             console.print(f"noise: {_noise(noise, args.out, console) / 100:.0f} s")
     except EdgeAsrError as error:

@@ -22,6 +22,7 @@ from edge_asr import errors
         (errors.OptionError, ValueError),
         (errors.DataError, ValueError),
         (errors.MissingExtraError, ImportError),
+        (errors.PeerError, RuntimeError),
         (errors.StreamClosedError, RuntimeError),
         (errors.NumericError, ArithmeticError),
     ],

@@ -177,8 +177,10 @@ def test_files_are_short() -> None:
 
 def text_files(folder: Path = ROOT) -> Iterator[tuple[Path, str]]:
     for entry in sorted(folder.iterdir()):
+        if SKIPPED_FOLDERS.fullmatch(entry.name):  # also a file: .git in a worktree
+            continue
         if entry.is_dir():
-            if not SKIPPED_FOLDERS.fullmatch(entry.name) and entry not in LOCAL_FOLDERS:
+            if entry not in LOCAL_FOLDERS:
                 yield from text_files(entry)
         elif b"\0" not in (content := entry.read_bytes()):
             yield entry, content.decode("utf-8", errors="replace")

@@ -241,18 +241,26 @@ class TrainConfig:
         )
 
     @classmethod
-    def from_dict(cls, values: Any) -> TrainConfig:
-        """Builds and validates a run from parsed YAML."""
+    def from_dict(cls, values: Any, model: ModelConfig | None = None) -> TrainConfig:
+        """Builds and validates a run from parsed YAML.
+
+        Args:
+            values: a mapping.
+            model: what ``model`` in it goes out from; then it need not be given. For fine-tuning.
+        """
         if not isinstance(values, dict):
             raise OptionError(f"training configuration is {type(values).__name__}; allowed: a mapping")
         known = {f.name for f in fields(cls)}
         for name in values:
             _require(name in known, name, values[name], "one of " + ", ".join(sorted(known)))
+        base = {} if model is None else model.to_dict()
         for name in ("name", "model"):
-            _require(name in values, name, None, "must be given")
+            _require(name in values or (name == "model" and bool(base)), name, None, "must be given")
+        sizes = values.get("model", {})
+        _require(isinstance(sizes, dict), "model", sizes, "a mapping")
         return cls(
             name=str(values["name"]),
-            model=ModelConfig.from_dict(values["model"]),
+            model=ModelConfig.from_dict(base | sizes),
             data=_build(DataConfig, values.get("data", {}), "data"),
             augment=_build(AugmentConfig, values.get("augment", {}), "augment"),
             optim=_build(OptimConfig, values.get("optim", {}), "optim"),
@@ -261,15 +269,15 @@ class TrainConfig:
         )
 
     @classmethod
-    def load(cls, path: Path) -> TrainConfig:
-        """Reads a YAML file; OptionError names a wrong entry."""
+    def load(cls, path: Path, model: ModelConfig | None = None) -> TrainConfig:
+        """Reads a YAML file, see ``from_dict``; OptionError names a wrong entry."""
         import yaml  # a borrowed GPU node that is given its configuration as JSON may lack it
 
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
             raise OptionError(f"training configuration {str(path)!r} cannot be read: {error}") from error
-        return cls.from_dict(values)
+        return cls.from_dict(values, model)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as kept in checkpoints."""

@@ -15,6 +15,7 @@ from edge_asr.training.batch import Batch
 from edge_asr.training.config import Phase, TrainConfig
 from edge_asr.training.loss import consistency_losses, ctc_losses, distillation_losses, splice
 from edge_asr.training.optimizer import build_optimizers, rate
+from edge_asr.training.parallel import Parallel
 from edge_asr.training.regression import TeacherHeads
 
 
@@ -33,21 +34,30 @@ class Learner:
         model: the network, moved to ``device``.
         device: where to compute.
         teacher_dim: width of a teacher's states, where there is one.
+        parallel: the processes that share each batch; this one alone by default.
 
     Attributes:
         step: updates done; also the seed of everything an update draws.
         ema: averaged weights, by parameter name; what is evaluated and exported.
     """
 
-    def __init__(self, config: TrainConfig, model: AsrModel, device: torch.device, teacher_dim: int = 0) -> None:
-        self.config, self.device = config, device
+    def __init__(
+        self,
+        config: TrainConfig,
+        model: AsrModel,
+        device: torch.device,
+        teacher_dim: int = 0,
+        parallel: Parallel | None = None,
+    ) -> None:
+        self.config, self.device, self.parallel = config, device, parallel or Parallel()
         self.model = model.to(device)
-        self.ema = {name: p.detach().clone() for name, p in model.state_dict().items()}
         self.heads: TeacherHeads | None = None
         if teacher_dim and config.optim.teacher:
             self.heads = TeacherHeads(config.model.dim, teacher_dim, config.optim.teacher_exits).to(device)
         parts = {"model": self.model} | ({"teacher": self.heads} if self.heads is not None else {})
         self.trained = nn.ModuleDict(parts)
+        self.parallel.broadcast(self.trained)
+        self.ema = {name: p.detach().clone() for name, p in model.state_dict().items()}
         self.optimizers = build_optimizers(self.trained, config.optim)
         self.step = 0
 
@@ -119,6 +129,9 @@ class Learner:
         for optimizer, _ in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        logged["teacher"] = round(float(taught.detach()), 4)
+        tokens = float(batch.target_lengths.sum())
+        logged = self.parallel.average(self.trained.parameters(), logged, tokens)
         norm = torch.nn.utils.clip_grad_norm_(self.trained.parameters(), optim.clip)
         if torch.isfinite(norm):
             for optimizer, _ in self.optimizers:
@@ -127,8 +140,7 @@ class Learner:
         self.step += 1
         if pattern is not None:
             logged |= {"splice": logged["losses"][0], "losses": []}
-        taught_value = round(float(taught.detach()), 4)
-        return logged | {"teacher": taught_value, "norm": round(float(norm), 3), "rate": factor, "chunk": chunk}
+        return logged | {"norm": round(float(norm), 3), "rate": factor, "chunk": chunk}
 
     def _loss(self, phase: Phase, batch: Batch, log_probs: Tensor, chunk: int) -> tuple[Tensor, dict[str, Any]]:
         """The loss on sequences of log-probabilities (E, B, T, V); with a chunk size, a splice of them is one more."""

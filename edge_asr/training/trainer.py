@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,16 @@ from edge_asr.training.checkpoint import read_checkpoint, save_checkpoint
 from edge_asr.training.config import Phase, TrainConfig
 from edge_asr.training.data.augment import Augmenter
 from edge_asr.training.data.batches import Loader, open_store, read_part, sample_cuts
+from edge_asr.training.data.prefetch import prefetched
+from edge_asr.training.data.share import ShareLoader
 from edge_asr.training.data.teacher import StateStore
 from edge_asr.training.learner import Learner
+from edge_asr.training.parallel import Parallel
 from edge_asr.training.progress import Moment, Reporter
 from edge_asr.training.scoring import exit_wers
 from edge_asr.training.tokenizer import Tokenizer
+
+AHEAD = 4  # batches made in advance for a GPU, which would wait for them otherwise
 
 
 class Trainer:
@@ -37,6 +43,7 @@ class Trainer:
         init: weights to start from (a state dict), for fine-tuning or branching a run.
         tokenizer: to be used with ``init``; trained on the transcripts otherwise.
         earlier: the runs that ``init`` comes from, see ``weights.lineage``; kept in checkpoints for the model card.
+        parallel: the processes that train together, on one ``out``; this one alone by default. The first one saves.
 
     Example:
         >>> config = TrainConfig.load(Path("scripts/configs/en-tiny.yaml"))  # doctest: +SKIP
@@ -53,8 +60,9 @@ class Trainer:
         init: dict[str, torch.Tensor] | None = None,
         tokenizer: Tokenizer | None = None,
         earlier: list[dict[str, Any]] | None = None,
+        parallel: Parallel | None = None,
     ) -> None:
-        self.earlier = earlier or []
+        self.earlier, self.parallel = earlier or [], parallel or Parallel()
         self.config, self.out = config, out
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
@@ -73,10 +81,14 @@ class Trainer:
         if init is not None:
             model.load_state_dict(init)
         states = StateStore.open(prepared, list(corpora)) if config.data.teacher else None
-        self.learner = Learner(config, model, torch.device(device), teacher_dim=states.dim if states else 0)
+        self.learner = Learner(
+            config, model, torch.device(device), teacher_dim=states.dim if states else 0, parallel=self.parallel
+        )
+        torch.manual_seed(config.seed + 1000 * self.parallel.rank)  # dropout differs by process
         noise_path = prepared / "noise" / "noise.npy"
         noise = np.load(noise_path) if noise_path.exists() else None
-        self.loader = Loader(
+        self.loader = ShareLoader(
+            self.parallel,
             corpora,
             store,
             self.tokenizer,
@@ -93,18 +105,27 @@ class Trainer:
         }
         self.phase, self.epoch, self.batch, self.elapsed = 0, 0, 0, 0.0
         self.stopped = False
+        self._score_first = init is not None and saved is None
         if saved is not None:
             self._resume(saved)
 
     def _tokenizer(self, saved: dict[str, Any] | None, given: Tokenizer | None, texts: list[str]) -> Tokenizer:
         if saved is not None:
             return Tokenizer(saved["tokenizer"].numpy().tobytes())
-        tokenizer = given or Tokenizer.train(sorted(set(texts)), self.config.model.vocabulary)
-        if len(tokenizer) != self.config.model.vocabulary:
-            raise DataError(
-                f"tokeniser has {len(tokenizer)} tokens, the model's vocabulary is {self.config.model.vocabulary}"
-            )
-        (self.out / "tokenizer.model").write_bytes(tokenizer.model)
+        path = self.out / "tokenizer.model"
+        with self.parallel.leader_first():
+            if given is not None:
+                tokenizer = given
+            elif self.parallel.leads:
+                tokenizer = Tokenizer.train(sorted(set(texts)), self.config.model.vocabulary)
+            else:
+                tokenizer = Tokenizer(path.read_bytes())
+            if len(tokenizer) != self.config.model.vocabulary:
+                raise DataError(
+                    f"tokeniser has {len(tokenizer)} tokens, the model's vocabulary is {self.config.model.vocabulary}"
+                )
+            if self.parallel.leads:
+                path.write_bytes(tokenizer.model)
         return tokenizer
 
     def _resume(self, saved: dict[str, Any]) -> None:
@@ -116,7 +137,9 @@ class Trainer:
             setattr(self, name, saved[name])
 
     def save(self) -> None:
-        """Writes ``last.pt``."""
+        """Writes ``last.pt``, if this process leads."""
+        if not self.parallel.leads:
+            return
         save_checkpoint(
             self.out / "last.pt",
             self.learner.state()
@@ -160,14 +183,16 @@ class Trainer:
     def _stream(self) -> Iterator[tuple[Phase, Batch]]:
         while self.progress < 1.0:
             phase, number = self._phase(), self.phase
-            for batch in self.loader.epoch(phase, self.phase, self.epoch, self.batch):
-                yield phase, batch
-                self.batch += 1
-                self._phase()
-                if self.phase != number or self.progress >= 1.0:
-                    break
-            else:
-                self.epoch, self.batch = self.epoch + 1, 0
+            ahead = AHEAD if self.learner.device.type == "cuda" else 0
+            with closing(prefetched(self.loader.epoch(phase, self.phase, self.epoch, self.batch), ahead)) as batches:
+                for batch in batches:
+                    yield phase, batch
+                    self.batch += 1
+                    self._phase()
+                    if self.phase != number or self.progress >= 1.0:
+                        break
+                else:
+                    self.epoch, self.batch = self.epoch + 1, 0
 
     def evaluate(self) -> dict[str, list[float]]:
         """WER per exit of the averaged weights on each dev sample, at 640 ms."""
@@ -180,27 +205,35 @@ class Trainer:
         handlers = {
             s: signal.signal(s, lambda *_: setattr(self, "stopped", True)) for s in (signal.SIGINT, signal.SIGTERM)
         }
-        saved = scored = time.monotonic()
-        last = time.monotonic()
+        leads, device = self.parallel.leads, self.learner.device
+        saved = scored = last = time.monotonic()
         try:
-            with reporter:
+            with reporter if leads else nullcontext():
+                if leads and self._score_first:
+                    reporter.dev(self.moment, self.evaluate())  # what there was before
+                    last = time.monotonic()
                 for phase, batch in self._stream():
                     row = self.learner.update(phase, batch, self.progress)
                     now = time.monotonic()
-                    self.elapsed, spent, last = self.elapsed + now - last, now - last, now
-                    reporter.train(self.moment, row, batch.seconds, spent)
-                    if self.stopped:
+                    self.elapsed, stop, seconds = self.parallel.agree(
+                        self.elapsed + now - last, self.stopped, batch.seconds, device
+                    )
+                    spent, last = now - last, now
+                    if leads:
+                        reporter.train(self.moment, row, seconds, spent)
+                    if stop or (self.stopped and self.parallel.size == 1):
+                        self.stopped = True
                         break
-                    if now - saved > 60 * save_minutes:
+                    if leads and now - saved > 60 * save_minutes:
                         self.save()
                         saved = time.monotonic()
-                    if now - scored > 60 * dev_minutes:
+                    if leads and now - scored > 60 * dev_minutes:
                         reporter.dev(self.moment, self.evaluate())
                         scored = time.monotonic()
                     # Saving and scoring count as training time: the clock is the schedule.
                 self.batch += 1 if self.stopped else 0
                 self.save()
-                if not self.stopped:
+                if leads and not self.stopped:
                     reporter.dev(self.moment, self.evaluate())
         finally:
             for number, handler in handlers.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 from edge_asr.errors import OptionError
+from edge_asr.model.config import ModelConfig
 from edge_asr.training.config import TrainConfig
 
 
@@ -58,3 +60,17 @@ def test_unreadable_file(tmp_path: Path) -> None:
     for file in (tmp_path / "bad.yaml", tmp_path / "none.yaml"):
         with pytest.raises(OptionError, match=file.name):
             TrainConfig.load(file)
+
+
+def test_sizes_may_come_from_weights(repository: Path) -> None:
+    base = ModelConfig(dim=32, heads=2, vocabulary=12, exits=2, branches=(1,))
+    assert TrainConfig.from_dict({"name": "own"}, base).model == base
+    assert TrainConfig.load(repository / "scripts" / "configs" / "fine-tune.yaml", base).model == base
+    changed = TrainConfig.from_dict({"name": "own", "model": {"dropout": 0.1}}, base).model
+    assert changed == replace(base, dropout=0.1)
+    with pytest.raises(OptionError, match="model"):
+        TrainConfig.from_dict({"name": "own"})
+    with pytest.raises(OptionError, match="model is 'large'; allowed: a mapping"):
+        TrainConfig.from_dict({"name": "own", "model": "large"}, base)
+    with pytest.raises(OptionError, match="sise"):
+        TrainConfig.from_dict({"name": "own", "model": {"sise": 3}}, base)

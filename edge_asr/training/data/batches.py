@@ -103,6 +103,8 @@ class Loader:
                 shuffle=True,
                 seed=self.seed + 1000 * phase_number + epoch,
                 buffer_size=len(cuts),
+                world_size=1,  # all processes of a run draw the same batches, see parallel.py
+                rank=0,
             )
         for number, chosen in enumerate(sampler):
             if number >= skip:
