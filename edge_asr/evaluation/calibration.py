@@ -23,7 +23,7 @@ from edge_asr.decoding.tokens import TokenTable
 from edge_asr.errors import DataError, OptionError
 from edge_asr.evaluation.recording import Recording
 from edge_asr.evaluation.wer import ErrorCount, word_errors
-from edge_asr.exits.criterion import Criterion
+from edge_asr.exits.base import Criterion
 from edge_asr.exits.threshold import ThresholdPolicy
 
 STEPS = 100
@@ -97,7 +97,7 @@ def thresholds(recordings: Iterable[Recording], criterion: Criterion, steps: int
         DataError: there is nothing to calibrate on.
     """
     values = [
-        criterion.value(stats) for recording in recordings for chunk in recording.chunks for stats in chunk.stats[:-1]
+        criterion.value(view) for recording in recordings for chunk in recording.chunks for view in chunk.views()[:-1]
     ]
     if not values:
         raise DataError("nothing to calibrate on: no chunk with at least two exits")

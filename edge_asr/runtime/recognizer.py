@@ -16,11 +16,10 @@ from edge_asr.bundle.models import resolve
 from edge_asr.bundle.schema import FULL
 from edge_asr.decoding.text import Formatter
 from edge_asr.decoding.tokens import TokenTable
-from edge_asr.errors import BundleError, OptionError
-from edge_asr.exits.criterion import CRITERIA, get_criterion
+from edge_asr.errors import OptionError
+from edge_asr.exits.calibrated import calibrated_criterion, calibrated_policy
 from edge_asr.exits.fixed import FixedPolicy
 from edge_asr.exits.policy import Policy
-from edge_asr.exits.threshold import ThresholdPolicy
 from edge_asr.runtime.engine import Engine
 from edge_asr.runtime.onnx_engine import OnnxEngine
 from edge_asr.runtime.stream import Stream
@@ -66,12 +65,9 @@ class Recognizer:
         """
         bundle = Bundle.load(resolve(model))
         precision = bundle.precision(precision)
-        if bundle.policy is not None and bundle.policy.criterion not in CRITERIA:
-            raise BundleError(
-                f"is {bundle.policy.criterion!r}, expected one of {', '.join(CRITERIA)}",
-                file=bundle.path / "policy.json",
-                field="criterion",
-            )
+        if bundle.policy is not None:
+            for chunk in bundle.policy.thresholds:
+                calibrated_criterion(bundle.policy, chunk, file=str(bundle.path / "policy.json"))
         table = bundle.spec.tokens
         tokens = TokenTable.load(bundle.tokens_file, table.size, table.blank)
         return cls(bundle, OnnxEngine(bundle, precision, threads), tokens, precision)
@@ -197,7 +193,7 @@ class Recognizer:
         if chunk not in calibrated.thresholds:
             have = f"thresholds for chunk {', '.join(calibrated.thresholds)}, not {chunk}"
             raise OptionError(f"exit={AUTO!r}: bundle {spec.name!r} has {have}; {advice}")
-        return ThresholdPolicy(get_criterion(calibrated.criterion), calibrated.thresholds[chunk])
+        return calibrated_policy(calibrated, chunk)
 
 
 __all__ = ["AUTO", "Recognizer"]

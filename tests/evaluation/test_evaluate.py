@@ -18,7 +18,8 @@ from edge_asr.evaluation.evaluate import evaluate, exit_costs
 from edge_asr.evaluation.recording import Recording, record
 from edge_asr.evaluation.wer import ErrorCount, char_errors, word_errors
 from edge_asr.exits.criterion import get_criterion
-from edge_asr.exits.stats import ChunkInfo, ExitStats
+from edge_asr.exits.stats import ChunkInfo
+from edge_asr.exits.view import ExitView
 from edge_asr.runtime.recognizer import Recognizer
 
 CHUNKS: list[int | str] = [320, 640, 1280, "full"]
@@ -76,8 +77,8 @@ class Drawn:
     def __init__(self, exits: list[int]) -> None:
         self.exits = exits
 
-    def stop(self, exit: int, stats: ExitStats, chunk: ChunkInfo) -> bool:
-        return exit >= self.exits[chunk.index % len(self.exits)]
+    def stop(self, view: ExitView, chunk: ChunkInfo) -> bool:
+        return view.exit >= self.exits[chunk.index % len(self.exits)]
 
 
 @settings(max_examples=20)
