@@ -94,7 +94,7 @@ def export_bundle(
     if out.exists():
         shutil.rmtree(out)
     os.replace(part, out)
-    console.print(f"wrote {out}: thresholds are still to be calibrated (scripts/calibrate.py)")
+    console.print(f"wrote {out}: thresholds are still to be calibrated (edge-asr calibrate)")
 
 
 def main(arguments: list[str] | None = None) -> int:

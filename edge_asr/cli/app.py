@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from edge_asr import __version__
+from edge_asr.cli.calibrate import calibrate
 from edge_asr.cli.console import INTERRUPTED
 from edge_asr.cli.demo import demo
 from edge_asr.cli.evaluate import evaluate
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.command("transcribe")(transcribe)
 app.command("eval")(evaluate)
+app.command("calibrate")(calibrate)
 app.command("info")(info)
 app.command("demo")(demo)
 

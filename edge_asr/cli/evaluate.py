@@ -129,7 +129,7 @@ def notes(result: Evaluation) -> Iterator[str]:
     """What stands below the table, a line each."""
     yield f"{result.utterances} utterances, {result.words} words, {result.duration / 60:.1f} minutes"
     if result.auto is None:
-        yield "auto: no thresholds for this precision and chunk size (scripts/calibrate.py makes them)"
+        yield "auto: no thresholds for this precision and chunk size (edge-asr calibrate makes them)"
     else:
         chunks = max(1, sum(result.auto.exit_histogram.values()))
         left = ", ".join(f"{exit}: {n / chunks:.0%}" for exit, n in result.auto.exit_histogram.items())

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from edge_asr.bundle.bundle import Bundle
 from edge_asr.errors import BundleError, DataError, OptionError
 from edge_asr.evaluation.dataset import Utterance
@@ -127,6 +129,18 @@ def exit_costs(bundle: Bundle, chunk: int | str) -> tuple[float, ...]:
             raise BundleError(f"lacks {str(chunk)!r}", file=bundle.path / "bundle.json", field=field)
         costs.append(exit.macs_per_second[str(chunk)])
     return tuple(costs)
+
+
+def exit_seconds(recordings: Sequence[Recording], frame_seconds: float) -> tuple[float, ...]:
+    """Seconds of computation per second of audio until each exit speaks, from medians over recorded chunks.
+
+    Raises:
+        DataError: the recordings have no times.
+    """
+    rows = [np.array(chunk.seconds) / (chunk.info.n_valid * frame_seconds) for r in recordings for chunk in r.chunks]
+    if not rows or not all(len(row) for row in rows):
+        raise DataError("the recordings have no times of segments; record them anew")
+    return tuple(float(value) for value in np.cumsum(np.median(np.array(rows), axis=0)))
 
 
 class _Tally:
