@@ -180,7 +180,7 @@ def table_of(results: dict[str, Calibrated], unit: str) -> Table:
     from rich.table import Table
 
     rows = Table()
-    for name in ("chunk", "thresholds", "WER %", "full depth", "loss % held out", "mean exit", unit, "of full"):
+    for name in ("chunk", "WER %", "full depth", "loss % held out", "mean exit", unit, "of full"):
         rows.add_column(name, justify="right")
     scale = 1.0 if unit == "rtf" else 1e-6
     for chunk, result in results.items():
@@ -188,7 +188,6 @@ def table_of(results: dict[str, Calibrated], unit: str) -> Table:
         low, high = (100 * bound for bound in result.loss[1:])
         rows.add_row(
             chunk,
-            " ".join(f"{threshold:.3g}" for threshold in result.thresholds),
             f"{100 * chosen.wer:.2f}",
             f"{100 * full.wer:.2f}",
             f"{100 * result.loss[0]:+.1f} ({low:+.1f} to {high:+.1f})",
@@ -203,6 +202,8 @@ def remarks(results: dict[str, Calibrated], confidence: float | None) -> list[st
     """What should be said besides."""
     lines = []
     for chunk, result in results.items():
+        thresholds = ", ".join(f"{threshold:.4g}" for threshold in result.thresholds)
+        lines.append(f"chunk {chunk}: {result.criterion.name}, thresholds {thresholds}")
         if confidence is not None and result.chosen.mean_cost >= result.full_depth.mean_cost:
             what = f"no earlier exit keeps the loss with {confidence:.0%} confidence on {result.held_out} utterances"
             lines.append(f"chunk {chunk}: {what}; full depth stays (more data, or more loss, would help)")

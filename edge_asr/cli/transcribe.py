@@ -24,7 +24,7 @@ from edge_asr.cli.options import (
     Precision,
     Threads,
 )
-from edge_asr.errors import AudioError, AudioNotFoundError, NumericError
+from edge_asr.errors import AudioError, AudioNotFoundError, NumericError, OptionError
 
 if TYPE_CHECKING:
     from edge_asr.runtime.transcript import Transcript
@@ -50,6 +50,13 @@ def transcribe(
     output: Annotated[
         Format, typer.Option("--format", help="txt: one line a file; json: one object a line.")
     ] = Format.TXT,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", metavar="rtf=0.2", help="Leave earlier to stay within rtf, deadline (s) or mean_rtf."),
+    ] = None,
+    monitor: Annotated[
+        Path | None, typer.Option("--monitor", metavar="JSON", help="Write counts of exits, times and surety here.")
+    ] = None,
     precision: Precision = None,
     threads: Threads = 1,
     debug: Debug = False,
@@ -59,9 +66,11 @@ def transcribe(
     Each file's text is printed as soon as it is known, after the file's name if there are several. A file
     that cannot be read is reported and the others go on; the exit code is 1 then.
     """
+    from edge_asr.runtime.budget import Budget
     from edge_asr.runtime.recognizer import Recognizer
 
-    recognizer = Recognizer.load(model, precision=precision, threads=threads)
+    limits = None if budget is None else Budget.parse(budget)
+    recognizer = Recognizer.load(model, precision=precision, threads=threads, budget=limits)
     recognizer.policy(exit, chunk.argument)  # an option that the model does not allow is said before any file
     failed = False
     for file in files:
@@ -78,8 +87,22 @@ def transcribe(
         else:
             line = transcript.text if len(files) == 1 else f"{file}: {transcript.text}"
         typer.echo(line)
+    if monitor is not None and recognizer.monitor is not None:
+        save(monitor, recognizer.monitor.json())
     if failed:
         raise typer.Exit(1)
+
+
+def save(path: Path, text: str) -> None:
+    """Write the monitor's counts.
+
+    Raises:
+        OptionError: they cannot be written there.
+    """
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OptionError(f"--monitor {str(path)!r} cannot be written: {error.strerror}") from error
 
 
 def as_json(file: Path, transcript: Transcript) -> dict[str, Any]:

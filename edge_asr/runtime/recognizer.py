@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,14 @@ from edge_asr.errors import OptionError
 from edge_asr.exits.calibrated import calibrated_criterion, calibrated_policy
 from edge_asr.exits.fixed import FixedPolicy
 from edge_asr.exits.policy import Policy
+from edge_asr.exits.threshold import ThresholdPolicy
+from edge_asr.runtime.budget import Budget
+from edge_asr.runtime.controller import BudgetController
+from edge_asr.runtime.device_readers import default_readers
 from edge_asr.runtime.engine import Engine
+from edge_asr.runtime.monitor import Monitor
 from edge_asr.runtime.onnx_engine import OnnxEngine
+from edge_asr.runtime.segment_costs import SegmentCosts
 from edge_asr.runtime.stream import Stream
 from edge_asr.runtime.transcript import Transcript
 
@@ -37,6 +43,9 @@ class Recognizer:
         engine: Runs its graphs.
         tokens: Its token table.
         precision: The precision of the graphs.
+        budget: Kept by every stream that isn't given its own.
+        monitor: Counts what all streams do.
+        costs: What segments cost on this device, by chunk size, as measured so far.
 
     Example:
         >>> recognizer = Recognizer.load("en-tiny")  # doctest: +SKIP
@@ -48,15 +57,26 @@ class Recognizer:
     engine: Engine
     tokens: TokenTable
     precision: str
+    budget: Budget | None = None
+    monitor: Monitor | None = None
+    costs: dict[str, SegmentCosts] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
-    def load(cls, model: str | Path = "en-tiny", *, precision: str | None = None, threads: int = 1) -> Recognizer:
+    def load(
+        cls,
+        model: str | Path = "en-tiny",
+        *,
+        precision: str | None = None,
+        threads: int = 1,
+        budget: Budget | None = None,
+    ) -> Recognizer:
         """Loads a model.
 
         Args:
             model: A known name, or a bundle's directory.
             precision: Like ``"int8"`` or ``"float32"``; None takes the bundle's default.
             threads: Threads inside one operation.
+            budget: What the device can afford; None for no limit.
 
         Raises:
             UnknownModelError: If ``model`` is neither; the message names the known models.
@@ -70,7 +90,8 @@ class Recognizer:
                 calibrated_criterion(bundle.policy, chunk, file=str(bundle.path / "policy.json"))
         table = bundle.spec.tokens
         tokens = TokenTable.load(bundle.tokens_file, table.size, table.blank)
-        return cls(bundle, OnnxEngine(bundle, precision, threads), tokens, precision)
+        monitor = Monitor(bundle.spec.encoder.exits, bundle.policy)
+        return cls(bundle, OnnxEngine(bundle, precision, threads), tokens, precision, budget, monitor)
 
     def transcribe(
         self,
@@ -80,6 +101,7 @@ class Recognizer:
         chunk: int | str = 640,
         exit: int | str = AUTO,
         formatter: Formatter | None = None,
+        budget: Budget | None = None,
     ) -> Transcript:
         """Recognises a recording.
 
@@ -89,6 +111,7 @@ class Recognizer:
             chunk: Chunk size in ms, or ``"full"``.
             exit: ``"auto"`` stops where the bundle's thresholds say, a number fixes the depth.
             formatter: Makes the text fit for people; None for lower case.
+            budget: What the device can afford; None takes the recogniser's.
 
         Returns:
             The transcript; its ``seconds`` include reading the file.
@@ -101,11 +124,13 @@ class Recognizer:
         started = time.perf_counter()
         if isinstance(audio, (str, Path)):
             with AudioReader(audio) as reader:
-                stream = self.stream(sample_rate=reader.sample_rate, chunk=chunk, exit=exit, formatter=formatter)
+                stream = self.stream(
+                    sample_rate=reader.sample_rate, chunk=chunk, exit=exit, formatter=formatter, budget=budget
+                )
                 for block in reader.blocks():
                     stream.feed(block)
         else:
-            stream = self.stream(sample_rate=sample_rate, chunk=chunk, exit=exit, formatter=formatter)
+            stream = self.stream(sample_rate=sample_rate, chunk=chunk, exit=exit, formatter=formatter, budget=budget)
             stream.feed(np.asarray(audio))
         transcript = stream.finish()
         seconds = time.perf_counter() - started
@@ -120,6 +145,7 @@ class Recognizer:
         formatter: Formatter | None = None,
         policy: Policy | None = None,
         keep_log_probs: bool = False,
+        budget: Budget | None = None,
     ) -> Stream:
         """Starts a live recognition.
 
@@ -130,17 +156,22 @@ class Recognizer:
             formatter: Makes the text fit for people; None for lower case.
             policy: Decides instead of ``exit``.
             keep_log_probs: Keep the splice for `Stream.log_probs`.
+            budget: What the device can afford; None takes the recogniser's.
 
         Raises:
             AudioError: If the sample rate is out of range.
             OptionError: If an option has a value that the bundle doesn't allow.
         """
         chunk_frames = self.chunk_frames(chunk)
+        policy = self.policy(exit, chunk) if policy is None else policy
+        budget = self.budget if budget is None else budget
         return Stream(
             self.bundle,
             self.engine,
             self.tokens,
-            self.policy(exit, chunk) if policy is None else policy,
+            policy,
+            controller=None if budget is None else self.controller(budget, policy, chunk),
+            monitor=self.monitor,
             chunk_frames=chunk_frames,
             sample_rate=sample_rate,
             formatter=formatter,
@@ -179,6 +210,33 @@ class Recognizer:
         if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= exits:
             raise OptionError(f"exit={exit!r}: bundle {self.bundle.spec.name!r} has exits 1 to {exits}, or {AUTO!r}")
         return FixedPolicy(depth)
+
+    def controller(self, budget: Budget, policy: Policy, chunk: int | str = 640) -> BudgetController:
+        """Makes the controller that keeps a budget around a policy.
+
+        Args:
+            budget: What the device can afford.
+            policy: Decides where the budget doesn't; thresholds come with the bundle's cheaper levels.
+            chunk: Chunk size in ms, or ``"full"``: costs differ.
+
+        Raises:
+            OptionError: If the bundle doesn't allow the chunk size, or has no exit as deep as the budget's.
+        """
+        name, spec, calibrated = str(chunk), self.bundle.spec, self.bundle.policy
+        self.chunk_frames(chunk)
+        policies = [policy]
+        if isinstance(policy, ThresholdPolicy) and calibrated is not None and policy == self._threshold_policy(name):
+            levels = range(1, len(calibrated.levels.get(name, ())) + 1)
+            policies += [calibrated_policy(calibrated, name, level=level) for level in levels]
+        macs = [exit.macs_per_second.get(name, float(exit.exit)) for exit in spec.exits]
+        return BudgetController(
+            budget,
+            policies,
+            exits=spec.encoder.exits,
+            frame_seconds=spec.frame_seconds,
+            costs=self.costs.setdefault(name, SegmentCosts(macs)),
+            readers=default_readers(),
+        )
 
     def _threshold_policy(self, chunk: str) -> Policy:
         spec, calibrated = self.bundle.spec, self.bundle.policy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,17 @@ import numpy.typing as npt
 from edge_asr.audio.pcm import check_pcm, to_mono
 from edge_asr.audio.resampler import Resampler, check_rate
 from edge_asr.bundle.bundle import Bundle
+from edge_asr.bundle.schema import FULL
 from edge_asr.decoding.greedy import GreedyDecoder
 from edge_asr.decoding.text import Formatter, lower_case
 from edge_asr.decoding.tokens import TokenTable
 from edge_asr.errors import AudioError, OptionError, StreamClosedError
 from edge_asr.exits.policy import Policy
+from edge_asr.runtime.controller import BudgetController
 from edge_asr.runtime.decided_chunk import DecidedChunk, LogProbs
 from edge_asr.runtime.encoder import EncoderStream
 from edge_asr.runtime.engine import Engine
+from edge_asr.runtime.monitor import Monitor
 from edge_asr.runtime.transcript import ChunkResult, TokenResult, Transcript
 
 BLOCK_SECONDS = 1.0
@@ -39,6 +43,8 @@ class Stream:
         sample_rate: Rate of the audio in Hz.
         formatter: Makes the text fit for people; None for lower case.
         keep_log_probs: Keep the splice for `log_probs`; memory then grows with the length.
+        controller: Keeps a budget, around the policy.
+        monitor: Counts what happens.
 
     Example:
         >>> stream = Recognizer.load("en-tiny").stream(sample_rate=48_000)  # doctest: +SKIP
@@ -59,10 +65,25 @@ class Stream:
         sample_rate: int = 16_000,
         formatter: Formatter | None = None,
         keep_log_probs: bool = False,
+        controller: BudgetController | None = None,
+        monitor: Monitor | None = None,
     ) -> None:
         self._rate = check_rate(sample_rate)
         self._resampler = Resampler(self._rate, bundle.spec.sample_rate)
-        self._encoder = EncoderStream(bundle, engine, policy, chunk_frames=chunk_frames)
+        self._controller, self._monitor = controller, monitor
+        self._chunk_name = FULL if chunk_frames is None else str(bundle.spec.chunk_ms(chunk_frames))
+        self._current: list[DecidedChunk] = []  # of the piece, to be taken again if some of it is revisited
+        self._mark = (0, 0, 0)  # text, chunks and tokens when the piece began
+        self._encoder = EncoderStream(
+            bundle,
+            engine,
+            policy if controller is None else controller,
+            chunk_frames=chunk_frames,
+            keep=0 if controller is None else controller.keep,
+            observe=self._observe,
+            reviser=controller,
+            clock=time.perf_counter if controller is None else controller.clock,
+        )
         self._decoder = GreedyDecoder(bundle.spec.tokens.blank)
         self._frame_seconds = bundle.spec.frame_seconds
         self._table = tokens
@@ -96,7 +117,7 @@ class Stream:
         for start in range(0, len(pcm), size):
             mono = to_mono(pcm[start : start + size])
             self._samples += len(mono)
-            self._take(self._encoder.push(self._resampler.push(mono)))
+            self._arrive(self._encoder.push(self._resampler.push(mono)))
         self._seconds += time.perf_counter() - started
 
     @property
@@ -128,8 +149,8 @@ class Stream:
         if not self._samples:
             raise AudioError("the audio is empty: no sample was fed")
         self._closed = True
-        self._take(self._encoder.push(self._resampler.finish()))
-        self._take(self._encoder.flush())
+        self._arrive(self._encoder.push(self._resampler.finish()))
+        self._arrive(self._encoder.flush())
         duration = self._samples / self._rate
         frames = sum(chunk.frames for chunk in self._chunks)
         self._seconds += time.perf_counter() - started
@@ -149,6 +170,51 @@ class Stream:
 
     def _finished_text(self, text: str) -> str:
         return self._format(" ".join(text.split()))
+
+    def revisit(self) -> None:
+        """Spends what the budget has left over on unsure chunks, now: for a host that is idle.
+
+        At the end of each piece of audio, and of all, this happens by itself.
+
+        Raises:
+            StreamClosedError: After `finish`.
+        """
+        self._check_open()
+        self._arrive(self._encoder.revisit())
+
+    def _observe(self, chunk: DecidedChunk) -> None:
+        limit = None
+        if self._controller is not None:
+            limit = self._controller.limit(chunk.n_valid)
+            self._controller.observe(chunk)
+        if self._monitor is not None:
+            self._monitor.observe(chunk, self._chunk_name, self._frame_seconds, limit)
+
+    def _arrive(self, decided: list[DecidedChunk]) -> None:
+        """Takes chunks; those that come again replace what they were, and their piece is decoded once more."""
+        for again, chunks in groupby(decided, key=lambda chunk: chunk.revisited):
+            if not again:
+                for chunk in chunks:
+                    if not self._current or chunk.piece != self._current[-1].piece:
+                        self._current = []
+                        self._mark = (len(self._text), len(self._chunks), len(self._tokens))
+                    if self._controller is not None:
+                        self._current.append(chunk)
+                    self._take([chunk])
+                continue
+            for chunk in chunks:
+                place = next(i for i, old in enumerate(self._current) if old.first_frame == chunk.first_frame)
+                if self._monitor is not None:
+                    left = self._current[place].exit
+                    self._monitor.revisited(chunk, left, sum(chunk.segment_seconds[left:]))
+                self._current[place] = chunk
+            text, at, tokens = self._mark
+            self._text = self._text[:text] + (" " if self._piece else "")
+            del self._chunks[at:], self._tokens[tokens:]
+            if self._kept is not None:
+                del self._kept[at:]
+            self._decoder.boundary()
+            self._take(self._current)
 
     def _take(self, decided: list[DecidedChunk]) -> None:
         for chunk in decided:

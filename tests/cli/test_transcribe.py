@@ -205,3 +205,15 @@ def test_an_error_of_ours_is_one_line_too(
     assert line == "error: unexpected ZeroDivisionError: a bug in two lines (--debug shows where)"
     result = run("transcribe", audio, "--model", fake_model, "--debug")
     assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_a_budget_and_a_monitor(run: Run, fake_model: Path, samples: Path, tmp_path: Path) -> None:
+    file, log = min(samples.glob("*.flac")), tmp_path / "monitor.json"
+    options = ["--model", fake_model, "--exit", "3", "--format", "json", "--monitor", log]
+    result = run("transcribe", file, *options, "--budget", "max_exit=2")
+    assert result.exit_code == 0, result.stderr
+    assert {chunk["exit"] for chunk in json.loads(result.stdout)["chunks"]} == {2}
+    assert json.loads(log.read_text())["exits"]["2"] > 0
+    assert "budget: rtf=0.0" in run("transcribe", file, *options, "--budget", "rtf=0").stderr
+    options[-1] = tmp_path / "no" / "where.json"
+    assert "cannot be written" in run("transcribe", file, *options).stderr

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_asr.errors import OptionError
 from edge_asr.evaluation.statistics import (
     auroc,
     bootstrap_difference,
@@ -18,7 +17,6 @@ from edge_asr.evaluation.statistics import (
     excess_p_value,
     hull_at,
     lower_hull,
-    population_stability,
 )
 
 RNG = np.random.default_rng(0)
@@ -65,10 +63,3 @@ def test_the_hull_is_below_all_points_and_convex(points: list[tuple[float, float
     slopes = [(y2 - y1) / (x2 - x1) for (x1, y1), (x2, y2) in itertools.pairwise(hull)]
     assert slopes == sorted(slopes)
     assert all(slope < 0 for slope in slopes)
-
-
-def test_population_stability() -> None:
-    assert population_stability([0.25] * 4, [0.25] * 4) == 0.0
-    assert population_stability([0.25] * 4, [0.7, 0.1, 0.1, 0.1]) > 0.25
-    with pytest.raises(OptionError, match="1 shares for 2 bins"):
-        population_stability([0.5, 0.5], [1.0])
