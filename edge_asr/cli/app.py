@@ -13,6 +13,7 @@ from edge_asr.cli.console import INTERRUPTED
 from edge_asr.cli.demo import demo
 from edge_asr.cli.evaluate import evaluate
 from edge_asr.cli.info import info
+from edge_asr.cli.tradeoff import tradeoff
 from edge_asr.cli.transcribe import transcribe
 
 app = typer.Typer(
@@ -26,6 +27,7 @@ app = typer.Typer(
 app.command("transcribe")(transcribe)
 app.command("eval")(evaluate)
 app.command("calibrate")(calibrate)
+app.command("tradeoff")(tradeoff)
 app.command("info")(info)
 app.command("demo")(demo)
 

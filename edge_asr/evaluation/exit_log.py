@@ -62,7 +62,7 @@ def record_all(
     }
     path = None
     if cache is not None:
-        name = f"{header['graphs'][:12]}-{header['data'][:12]}-{chunk}-{condition}.npz"
+        name = f"{header['graphs'][:12]}-{header['data'][:12]}-{chunk}-{condition.replace(' ', '')}.npz"
         path = cache / name
         if path.is_file():
             return load_log(path, utterances, header)
