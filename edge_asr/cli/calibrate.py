@@ -41,7 +41,7 @@ def calibrate(
         float | None,
         typer.Option("--confidence", metavar="0.9", help="Keep the loss with this probability, not just on average."),
     ] = None,
-    criterion: Annotated[str, typer.Option("--criterion", help="How sure an exit is.")] = "frame_entropy",
+    criterion: Annotated[str, typer.Option("--criterion", help="How sure an exit is.")] = "margin",
     temperature: Annotated[bool, typer.Option("--temperature", help="Fit a temperature per exit first.")] = False,
     hysteresis: Annotated[
         float, typer.Option("--hysteresis", min=0, help="How much surer to leave earlier than the chunk before.")

@@ -69,8 +69,8 @@ def sections(result: Mapping[str, Any]) -> list[tuple[str, str, list[str], Rows]
         ),
         (
             "Partials and finals",
-            "A cheaper policy speaks first; at the end its least sure chunks go to the last exit, until the mean cost "
-            f"is the shown policy's. Texts repaired: {shown['partials']['repaired']}, spoilt: "
+            "A cheaper policy speaks first; at the end its chunks go on to where the shown policy leaves "
+            f"({shown['partials']['revisited']:.0%} of them). Texts repaired: {shown['partials']['repaired']}, spoilt: "
             f"{shown['partials']['spoilt']}, of {shown['partials']['utterances']}.",
             ["", "WER %", "of full depth"],
             [

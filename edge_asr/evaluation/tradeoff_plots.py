@@ -8,7 +8,8 @@ from typing import Any
 
 from edge_asr.errors import MissingExtraError
 
-REFERENCES = {"oracle": ("black", ":"), "random": ("grey", "--")}
+REFERENCES = {"oracle": ("black", ":"), "random": ("dimgrey", "--")}
+COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#17becf", "#6a3d9a")
 
 
 def draw_plots(result: Mapping[str, Any], folder: Path) -> dict[str, Path]:
@@ -40,6 +41,7 @@ def draw_plots(result: Mapping[str, Any], folder: Path) -> dict[str, Path]:
     files = {}
     for title, (name, draw) in drawings.items():
         figure, axes = pyplot.subplots(figsize=(8, 5), dpi=110)
+        axes.set_prop_cycle(color=COLOURS)
         if draw(result, axes):
             axes.grid(alpha=0.25)
             axes.set_title(title)

@@ -109,7 +109,12 @@ def test_no_data(run: Run, fake_model_copy: Path, samples: Path) -> None:
 
 
 def test_from_a_device_log(run: Run, fake_model_copy: Path, samples: Path, tmp_path: Path) -> None:
-    assert run("calibrate", fake_model_copy, samples / "manifest.jsonl", "--chunk", "640").exit_code == 0
+    assert (
+        run(
+            "calibrate", fake_model_copy, samples / "manifest.jsonl", "--chunk", "640", "--criterion", "frame_entropy"
+        ).exit_code
+        == 0
+    )
     document = policy_of(fake_model_copy)
     document["thresholds"]["640"] = [0.5, 0.5]
     document["reference"]["640"] = [
