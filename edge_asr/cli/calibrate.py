@@ -99,8 +99,7 @@ def calibrate(
     )
     rule = get_criterion(criterion)
     utterances = sample(load_dataset(data, subset), limit, seed)
-    with calibration.without_policy(folder):
-        recognizer = Recognizer.load(folder, precision=precision, threads=threads)
+    recognizer = Recognizer.load(folder, precision=precision, threads=threads, use_policy=False)
     bundle = recognizer.bundle
     results: dict[str, Calibrated] = {}
     for chunk in bundle.spec.chunk_names if chunks is None else [c.value for c in chunks]:

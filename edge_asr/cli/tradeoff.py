@@ -51,9 +51,8 @@ def tradeoff(
     """
     from rich.console import Console
 
-    from edge_asr.bundle.models import resolve
     from edge_asr.evaluation import tradeoff as sweeps
-    from edge_asr.evaluation.calibration import halves, without_policy
+    from edge_asr.evaluation.calibration import halves
     from edge_asr.evaluation.chunk_table import ChunkTable
     from edge_asr.evaluation.dataset import identity, load_dataset, sample
     from edge_asr.evaluation.evaluate import exit_costs
@@ -73,8 +72,7 @@ def tradeoff(
     utterances = sample(load_dataset(data, subset), limit, seed)
     if len(utterances) < 2:
         raise OptionError("a trade-off needs at least two utterances: one half shapes thresholds, the other judges")
-    with without_policy(resolve(model)):
-        recognizer = Recognizer.load(model, precision=precision, threads=threads)
+    recognizer = Recognizer.load(model, precision=precision, threads=threads, use_policy=False)
     spec = recognizer.bundle.spec
     costs = exit_costs(recognizer.bundle, chunk.value)
     corruptions = conditions_of(noise, rooms, spec.sample_rate, seed)

@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -200,20 +199,6 @@ def policy_document(
     document["reference"] = {chunk: list(result.reference) for chunk, result in calibrated.items()}
     document["calibration"] = dict(calibration)
     return document
-
-
-@contextmanager
-def without_policy(folder: Path) -> Iterator[None]:
-    """Hide a bundle's `policy.json` for a while: one made for other graphs would keep it from loading."""
-    policy, hidden = folder / "policy.json", folder / "policy.json.old"
-    there = policy.is_file()
-    if there:
-        os.replace(policy, hidden)
-    try:
-        yield
-    finally:
-        if there:
-            os.replace(hidden, policy)
 
 
 def write_policy(path: Path, document: Mapping[str, Any]) -> None:

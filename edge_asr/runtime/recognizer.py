@@ -69,6 +69,7 @@ class Recognizer:
         precision: str | None = None,
         threads: int = 1,
         budget: Budget | None = None,
+        use_policy: bool = True,
     ) -> Recognizer:
         """Loads a model.
 
@@ -77,13 +78,14 @@ class Recognizer:
             precision: Like ``"int8"`` or ``"float32"``; None takes the bundle's default.
             threads: Threads inside one operation.
             budget: What the device can afford; None for no limit.
+            use_policy: Read the bundle's ``policy.json``; without it there are fixed exits alone.
 
         Raises:
             UnknownModelError: If ``model`` is neither; the message names the known models.
             BundleError: If the bundle is incomplete, damaged, foreign or of another version.
             OptionError: If the bundle lacks the precision, or ``threads`` is less than 1.
         """
-        bundle = Bundle.load(resolve(model))
+        bundle = Bundle.load(resolve(model), use_policy=use_policy)
         precision = bundle.precision(precision)
         if bundle.policy is not None:
             for chunk in bundle.policy.thresholds:

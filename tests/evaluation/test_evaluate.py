@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_asr.errors import AudioError, BundleError, DataError, OptionError
-from edge_asr.evaluation.calibration import calibrate, policy_document, without_policy, write_policy
+from edge_asr.evaluation.calibration import calibrate, policy_document, write_policy
 from edge_asr.evaluation.chunk_table import ChunkTable
 from edge_asr.evaluation.dataset import Utterance, load_dataset
 from edge_asr.evaluation.evaluate import evaluate, exit_costs
@@ -201,6 +201,5 @@ def test_a_stale_policy_does_not_stand_in_the_way_of_calibration(fake_model_copy
     policy.write_text(stale)
     with pytest.raises(BundleError, match="calibrate again"):
         Recognizer.load(fake_model_copy)
-    with without_policy(fake_model_copy):
-        assert Recognizer.load(fake_model_copy).bundle.policy is None
+    assert Recognizer.load(fake_model_copy, use_policy=False).bundle.policy is None
     assert policy.read_text() == stale
