@@ -113,7 +113,7 @@ def load_log(path: Path, utterances: Sequence[Utterance], expected: Mapping[str,
         with np.load(path, allow_pickle=False) as file:
             facts = json.loads(file["header"].tobytes())
             log_probs, stats, rows, seconds = (file[name] for name in ("log_probs", "stats", "chunks", "seconds"))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not a log of exits: {error}") from error
     for key, value in expected.items():
         if facts.get(key) != value:
