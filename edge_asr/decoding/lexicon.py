@@ -119,7 +119,8 @@ class Lexicon:
             elif all(ord(char) < 256 for char in piece) and WORD_START not in piece:
                 by_length.setdefault(len(piece), []).append((piece, token))
         parent = np.concatenate([[ROOT], trie.parent])
-        keys, targets = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+        # One edge that leads nowhere, so that there is always one to compare with.
+        keys, targets = [np.full(1, blank)], [np.full(1, OFF)]
         for length, group in sorted(by_length.items()):
             ends = np.arange(1, len(trie))
             spelled = np.zeros(len(ends), dtype=np.uint64)
@@ -138,6 +139,12 @@ class Lexicon:
         small = len(trie) * len(pieces) < 1 << 32
         word = np.concatenate([trie.word, [-1]])
         return cls(start, word, len(pieces), key[order].astype(np.uint32 if small else np.int64), target[order])
+
+    @classmethod
+    def empty(cls, pieces: tuple[str, ...]) -> Lexicon:
+        """Gives the lexicon without words: every spelling is off it."""
+        start = np.array([ROOT if piece == WORD_START else OFF for piece in pieces], dtype=np.int64)
+        return cls(start, np.full(2, -1), len(pieces), np.zeros(1, dtype=np.int64), np.full(1, OFF))
 
     def step(self, nodes: Ints, tokens: Ints) -> Ints:
         """Follows pieces that go on with a word.
