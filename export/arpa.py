@@ -69,12 +69,12 @@ def _parse(path: Path, lines: Iterator[tuple[int, str]]) -> Arpa:
         raise DataError(f"{path}: isn't an ARPA file: no \\data\\ with counts, or no \\1-grams:")
     vocabulary: dict[str, int] = {}
     orders = []
-    for n, count in enumerate(counts, start=1):
+    for n, size in enumerate(counts, start=1):
         if n > 1:
             number, line = next(((i, text) for i, text in lines if text.strip()), (number, ""))
             if line.strip() != f"\\{n}-grams:":
                 raise DataError(f"{path}:{number}: expected \\{n}-grams:, got {line!r}")
-        orders.append(_section(path, lines, n, count, vocabulary))
+        orders.append(_section(path, lines, n, size, vocabulary))
     if next((text for _, text in lines if text.strip()), "") != "\\end\\":
         raise DataError(f"{path}: is cut off: no \\end\\")
     return Arpa(tuple(vocabulary), tuple(orders))

@@ -1,4 +1,4 @@
-"""``python -m export lm --arpa FILE --out FILE``: an ARPA file becomes one compact file that devices map into memory."""
+"""``python -m export lm --arpa FILE --out FILE``: an ARPA file becomes one compact file that devices map."""
 
 from __future__ import annotations
 
@@ -62,7 +62,9 @@ def convert(arpa: Arpa, out: Path) -> dict[str, Any]:
     place[ids] = np.arange(len(ids))
     missing = place < 0
     if missing.any():
-        raise DataError(f"the model lacks {', '.join(name for name, gone in zip(NAMES, missing, strict=False) if gone)}")
+        raise DataError(
+            f"the model lacks {', '.join(name for name, gone in zip(NAMES, missing, strict=False) if gone)}"
+        )
     arrays["probs_1"], arrays["backoffs_1"] = unigrams.probs[place], unigrams.backoffs[place]
     parents: list[tuple[Ints, Ints]] = []  # of each order, the child counts' owners
     keys = np.arange(words)

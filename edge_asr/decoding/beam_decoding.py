@@ -18,7 +18,7 @@ from edge_asr.decoding.decoding import (
     check_replacement,
 )
 from edge_asr.decoding.greedy import Token
-from edge_asr.decoding.hypotheses import BREAK, Node, common
+from edge_asr.decoding.hypotheses import BREAK, Floats, Node, common
 from edge_asr.decoding.tokens import WORD_START
 from edge_asr.decoding.words import Confidence, Word, words_of
 
@@ -140,7 +140,7 @@ class BeamDecoding:
         return node.parent is not None and (node.token == BREAK or self._pieces[node.token].startswith(WORD_START))
 
 
-def _agreed(texts: list[list[str]], weights: np.ndarray[tuple[int], np.dtype[np.float64]]) -> int:
+def _agreed(texts: list[list[str]], weights: Floats) -> int:
     """How many of the first text's first words are shared by hypotheses of weight `STABLE`."""
     best = texts[0]
     share = np.zeros(len(best) + 1)

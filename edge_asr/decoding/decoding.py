@@ -162,7 +162,10 @@ class GreedyDecoding:
 
     def push(self, log_probs: LogProbs) -> None:
         check_log_probs(log_probs, len(self._pieces))
-        self._kept = [*self._kept[1 - REVISITABLE :], _Before(log_probs, self._decoder.copy(), len(self._tokens), self._score)]
+        self._kept = [
+            *self._kept[1 - REVISITABLE :],
+            _Before(log_probs, self._decoder.copy(), len(self._tokens), self._score),
+        ]
         self._chunks += 1
         self._take(log_probs)
 

@@ -155,7 +155,9 @@ def _trie(boosts: Mapping[str, float], alphabet: Mapping[str, int]) -> tuple[lis
     return children, np.array(depth), np.array(loan), np.array(reward)
 
 
-def _automaton(children: list[dict[int, int]], loan: Any, reward: Any, size: int) -> tuple[npt.NDArray[np.int32], Any, Any]:
+def _automaton(
+    children: list[dict[int, int]], loan: Any, reward: Any, size: int
+) -> tuple[npt.NDArray[np.int32], Any, Any]:
     """Adds the arrows for letters that no phrase goes on with: to the longest suffix that is a state."""
     goto = np.zeros((len(children), size), dtype=np.int32)
     fail = np.zeros(len(children), dtype=np.int32)

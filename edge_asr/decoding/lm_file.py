@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +54,9 @@ class LmFile:
             raise LanguageModelError(f"can't be read: {error}", file=path) from error
         start = len(MAGIC) + 8
         if len(data) < start or data[: len(MAGIC)] != MAGIC:
-            raise LanguageModelError("isn't a language-model file of edge-asr (python -m export lm makes one)", file=path)
+            raise LanguageModelError(
+                "isn't a language-model file of edge-asr (python -m export lm makes one)", file=path
+            )
         version, size = (int(value) for value in np.frombuffer(data, "<u4", 2, len(MAGIC)))
         if version != VERSION:
             raise LanguageModelError(f"is {version}, expected {VERSION}", file=path, field="version")
@@ -86,7 +88,7 @@ class LmFile:
             self.fail(name, f"is {value!r}, expected an integer from {least} to {most}")
         return value
 
-    def fail(self, field: str, message: str) -> Any:
+    def fail(self, field: str, message: str) -> NoReturn:
         """Raises the error for a field."""
         raise LanguageModelError(message, file=self.path, field=field)
 
@@ -103,9 +105,10 @@ def write_lm_file(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Ar
     # The offsets stand in the header and depend on its length: reserve room for the longest numbers.
     room = len(json.dumps({**header, "arrays": {n: ["u16", 1 << 32, 1 << 32] for n in arrays}})) + 16
     start = _aligned(len(MAGIC) + 8 + room)
-    places, offset = {}, start
+    places: dict[str, tuple[str, int, int]] = {}
+    offset = start
     for name, array in arrays.items():
-        places[name] = [names[array.dtype], offset, len(array)]
+        places[name] = (names[array.dtype], offset, len(array))
         offset = _aligned(offset + array.nbytes)
     text = json.dumps({**header, "arrays": places}).encode()
     size = start - len(MAGIC) - 8

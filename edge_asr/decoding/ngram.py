@@ -54,8 +54,8 @@ class NgramModel:
         self._prob_bits = min(8, self._shift - MIN_BACKOFF_BITS)
         self._low_bits = (1 << self._prob_bits) - 1
         self._backoff_mask = (1 << (self._shift - self._prob_bits)) - 1
-        self._probs = memoryview(_finite(file, "probs_1", words))
-        self._backoffs = memoryview(_finite(file, "backoffs_1", words))
+        self._probs = _finite(file, "probs_1", words).data
+        self._backoffs = _finite(file, "backoffs_1", words).data
         self._prob_levels = {k: _levels(file, f"prob_levels_{k}") for k in range(2, order + 1)}
         self._backoff_levels = {k: _levels(file, f"backoff_levels_{k}") for k in range(2, order)}
         self._entries: list[memoryview] = []  # of orders 2 …
@@ -67,7 +67,7 @@ class NgramModel:
             entries = file.array(f"entries_{k}", "u32")
             self._check_children(k - 1, size, len(entries))
             self._check_entries(k, entries, words)
-            self._entries.append(memoryview(entries))
+            self._entries.append(entries.data)
             size = len(entries)
         self.begin: State = (BEGIN, *(-1 for _ in range(order - 2))) if order > 1 else ()
 
@@ -153,8 +153,8 @@ class NgramModel:
         starts = np.repeat(bases.astype(np.int64), self._block)[: size + 1] + offsets
         if starts[0] != 0 or starts[-1] != children or (np.diff(starts) < 0).any():
             self.file.fail(f"child_offsets_{order}", f"doesn't cut entries_{order + 1} into stretches that follow")
-        self._bases.append(memoryview(bases))
-        self._offsets.append(memoryview(offsets))
+        self._bases.append(bases.data)
+        self._offsets.append(offsets.data)
 
     def _check_entries(self, order: int, entries: npt.NDArray[np.uint32], words: int) -> None:
         if not len(entries):

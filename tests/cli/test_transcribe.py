@@ -148,7 +148,7 @@ def test_a_bad_file_does_not_lose_the_others(run: Run, fake_model: Path, samples
 @pytest.mark.parametrize(
     ("options", "allowed"),
     [
-        (["--decoder", "beam"], "greedy"),
+        (["--decoder", "beams"], "greedy"),
         (["--chunk", "500"], "640"),
         (["--format", "srt"], "json"),
         (["--exit", "deep"], "auto"),

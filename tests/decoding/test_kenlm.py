@@ -46,7 +46,9 @@ def test_ten_thousand_sentences_of_a_real_model(tmp_path: Path) -> None:
     chance = random.Random(1)
     worst = 0.0
     for _ in range(10_000):
-        words = [arpa.vocabulary[i] for _ in range(chance.randrange(1, 5)) for i in trigrams[chance.randrange(len(trigrams))]]
+        words = [
+            arpa.vocabulary[i] for _ in range(chance.randrange(1, 5)) for i in trigrams[chance.randrange(len(trigrams))]
+        ]
         words = [word for word in words if not word.startswith("<")]
         wanted = [score for score, _, _ in reference.full_scores(" ".join(words), bos=True, eos=True)]
         state = model.begin

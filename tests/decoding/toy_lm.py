@@ -19,7 +19,7 @@ def write_arpa(path: Path, order: int = 3, seed: int = 0, words: tuple[str, ...]
     for _ in range(1, order):
         grown = [(*gram, word) for gram in levels[-1] for word in (*words, "</s>") if "</s>" not in gram[-1:]]
         seen = set(levels[-1])
-        grown = [g for g in grown if g[0] != "<unk>" and g[1:] in seen or len(g) == 2 and g[0] != "<unk>"]
+        grown = [g for g in grown if (g[0] != "<unk>" and g[1:] in seen) or (len(g) == 2 and g[0] != "<unk>")]
         levels.append(tuple(chance.sample(grown, min(len(grown), 60))))
     lines = ["\\data\\", *(f"ngram {n}={len(grams)}" for n, grams in enumerate(levels, start=1)), ""]
     for n, grams in enumerate(levels, start=1):
