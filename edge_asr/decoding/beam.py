@@ -19,6 +19,8 @@ LOWEST = -60.0
 """Log-probabilities below count as this, so that no hypothesis ever has none."""
 NAT = math.log(10.0)
 CACHED = 50_000
+HORIZON, LOOK_EVERY = 375, 64
+"""Frames: hypotheses that differ from the best one further back are dropped; how often it is looked for them."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _BASE = 0x100000001B3
 
@@ -95,7 +97,8 @@ class BeamSearch:
 
     def start(self) -> SearchState:
         """Gives the state before the first frame."""
-        return SearchState(Hypotheses.start(() if self._lm is None else self._lm.begin, self._blank))
+        hot = HotwordGraph.START if self._hot is None else int(self._hot.space[HotwordGraph.START])
+        return SearchState(Hypotheses.start(() if self._lm is None else self._lm.begin, self._blank, hot))
 
     def advance(self, state: SearchState, log_probs: LogProbs) -> SearchState:
         """Takes further frames, (T, V), without NaN."""
@@ -104,6 +107,8 @@ class BeamSearch:
         beam, silence = state.beam, state.silence
         for index, skip in enumerate(skipped.tolist()):
             row = rows[index]
+            if (state.frame + index) % LOOK_EVERY == 0:
+                beam = _settled(beam, state.frame + index - HORIZON)
             if skip:
                 silence = (silence or 0.0) + float(row[self._blank])
                 continue
@@ -315,6 +320,20 @@ def best_words(lm: NgramModel) -> Floats:
     for low, high in reversed(levels[1:]):
         np.maximum.at(best, trie.parent[low - 1 : high - 1], best[low:high])
     return np.append(best, 0.0)
+
+
+def _settled(beam: Hypotheses, frame: int) -> Hypotheses:
+    """Gives the hypotheses that have the best one's tokens up to a frame, so that old doubts come to an end."""
+    anchor = beam.history[0]
+    while anchor.parent is not None and anchor.frame > frame:
+        anchor = anchor.parent
+    kept = []
+    for place, node in enumerate(beam.history):
+        while node is not anchor and node.parent is not None and node.frame >= anchor.frame:
+            node = node.parent
+        if node is anchor:
+            kept.append(place)
+    return beam if len(kept) == len(beam.history) else _take(beam, np.array(kept))
 
 
 def _spell(text: str) -> int:

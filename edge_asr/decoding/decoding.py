@@ -171,7 +171,8 @@ class GreedyDecoding:
 
     def _take(self, log_probs: LogProbs) -> None:
         self._tokens += self._decoder.push(log_probs)
-        self._score += float(log_probs.max(axis=1, initial=-np.inf).sum()) if len(log_probs) else 0.0
+        for best in log_probs.max(axis=1, initial=-np.inf).tolist():  # one by one: the sum doesn't depend on cuts
+            self._score += best
 
     def replace(self, chunk: int, log_probs: LogProbs) -> None:
         check_log_probs(log_probs, len(self._pieces))

@@ -96,8 +96,8 @@ class Hypotheses:
     history: list[Node]
 
     @classmethod
-    def start(cls, state: State, blank: int) -> Hypotheses:
-        """Gives the one empty hypothesis."""
+    def start(cls, state: State, blank: int, hot: int) -> Hypotheses:
+        """Gives the one empty hypothesis, at the beginning of a word."""
         zero = np.zeros(1)
         none = np.zeros(1, dtype=np.int64)
         return cls(
@@ -108,7 +108,7 @@ class Hypotheses:
             node=none,
             bias=zero,
             ahead=zero,
-            hot=none,
+            hot=np.full(1, hot, dtype=np.int64),
             commit=np.full(1, np.nan),
             states=[state],
             following=[state],
