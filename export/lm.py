@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from edge_asr.bundle.bundle import sha256_of
+from edge_asr.bundle.bundle import Bundle, sha256_of
 from edge_asr.decoding.lexicon import SPECIALS, TERMINAL
 from edge_asr.decoding.lm_file import write_lm_file
 from edge_asr.decoding.ngram import FORMAT, MAX_ORDER, MIN_BACKOFF_BITS, NgramModel
@@ -213,9 +213,7 @@ def main(arguments: list[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     console = Console(stderr=True, highlight=False)
     try:
-        out = args.out or args.bundle / "en.lm"
-        if args.bundle and not (args.bundle / "bundle.json").is_file():
-            raise DataError(f"--bundle {str(args.bundle)!r}: there is no bundle.json in it")
+        out = args.out or args.bundle / f"{Bundle.load(args.bundle).spec.language}.lm"
         if not out.parent.is_dir():
             raise DataError(f"--out {str(out)!r}: there is no directory {str(out.parent)!r}")
         header = convert(read_arpa(args.arpa), out)

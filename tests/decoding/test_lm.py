@@ -61,9 +61,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-def test_a_damaged_file_is_an_error_or_works(
-    lm_file: Path, tmp_path_factory: pytest.TempPathFactory, data: Any
-) -> None:
+def test_a_damaged_file_is_an_error_or_works(lm_file: Path, folder: Path, data: Any) -> None:
     content = bytearray(lm_file.read_bytes())
     kind = data.draw(st.sampled_from(["cut", "flip", "header"]))
     if kind == "cut":
