@@ -16,6 +16,7 @@ from edge_asr.decoding.decoding import Alternative, Decoding, GreedyDecoding, Pa
 from edge_asr.decoding.endpoint import EndpointConfig
 from edge_asr.decoding.text import Formatter, lower_case
 from edge_asr.decoding.tokens import TokenTable
+from edge_asr.decoding.words import Word
 from edge_asr.errors import AudioError, OptionError, StreamClosedError
 from edge_asr.exits.policy import Policy
 from edge_asr.runtime.decided_chunk import DecidedChunk, LogProbs
@@ -164,16 +165,7 @@ class Stream:
         decoded = self._decoding.result(self._nbest)
         pieces = self._table.pieces
         tokens = (TokenResult(t.id, pieces[t.id], self._time(t.frame), t.log_prob) for t in decoded.tokens)
-        words = (
-            WordResult(
-                self._format(word.word),
-                self._time(word.start),
-                max(self._time(word.start), min(duration, self._time(word.end))),
-                word.confidence,
-                self._chunks[self._place(word.start)].exit,
-            )
-            for word in decoded.words
-        )
+        words = tuple(self._word(word, duration) for word in decoded.words)
         alternatives = (Alternative(self._format(one.text), one.score) for one in decoded.alternatives)
         self._seconds += time.perf_counter() - started
         return Transcript(
@@ -184,9 +176,14 @@ class Stream:
             mean_exit=sum(chunk.exit * chunk.frames for chunk in self._chunks) / max(1, frames),
             chunks=tuple(self._chunks),
             tokens=tuple(tokens),
-            words=tuple(words),
+            words=words,
             alternatives=tuple(alternatives),
         )
+
+    def _word(self, word: Word, duration: float) -> WordResult:
+        start, end = (min(duration, self._time(frame)) for frame in (word.start, word.end))
+        exit = self._chunks[self._place(word.start)].exit
+        return WordResult(self._format(word.word), start, max(start, end), word.confidence, exit)
 
     def _place(self, frame: int) -> int:
         """The chunk of a frame in the decoder's count."""
