@@ -81,6 +81,11 @@ class Bundle:
         """The token table's file."""
         return self.path / self.spec.tokens.file
 
+    @property
+    def lm_file(self) -> Path | None:
+        """The language model's file, if the bundle has one."""
+        return None if self.spec.lm is None else self.path / self.spec.lm
+
 
 def sha256_of(path: Path) -> str:
     """Computes a file's SHA-256, reading it in blocks.

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from edge_asr.audio.pcm import Mono
 from edge_asr.audio.reader import AudioReader
 from edge_asr.audio.resampler import Resampler
-from edge_asr.decoding.greedy import GreedyDecoder
+from edge_asr.decoding.decoding import Decoded, Decoding, GreedyDecoding
 from edge_asr.decoding.tokens import TokenTable
 from edge_asr.errors import OptionError
 from edge_asr.evaluation.dataset import Utterance
@@ -99,12 +99,15 @@ class Recording:
         return tuple(taken)
 
     def text(self, exits: int | Sequence[int], tokens: TokenTable, blank: int = 0) -> str:
-        """Decode a splice, greedily, as a `Stream` does.
+        """Decode a splice greedily; as `decode`, with the model's tokens and the id of the blank."""
+        return self.decode(exits, GreedyDecoding(tokens.pieces, blank)).text
+
+    def decode(self, exits: int | Sequence[int], decoding: Decoding) -> Decoded:
+        """Decode a splice, as a `Stream` does.
 
         Args:
             exits: the exit of every chunk, or one for all.
-            tokens: the model's tokens.
-            blank: id of the blank.
+            decoding: a fresh decoding.
 
         Returns:
             The words, as the model spells them.
@@ -115,13 +118,13 @@ class Recording:
         taken = [exits] * len(self.chunks) if isinstance(exits, int) else list(exits)
         if len(taken) != len(self.chunks):
             raise OptionError(f"{len(taken)} exits for {len(self.chunks)} chunks; one for each is needed")
-        decoder = GreedyDecoder(blank)
-        words: list[str] = []
-        for _, piece in groupby(zip(self.chunks, taken, strict=True), key=lambda pair: pair[0].piece):
-            decoder.boundary()
-            found = [token.id for chunk, exit in piece for token in decoder.push(chunk.log_probs[exit - 1])]
-            words += tokens.text(found).split()
-        return " ".join(words)
+        before = 0
+        for chunk, exit in zip(self.chunks, taken, strict=True):
+            if chunk.piece != before:
+                decoding.boundary()
+            before = chunk.piece
+            decoding.push(chunk.log_probs[exit - 1])
+        return decoding.result()
 
 
 def record(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
+from edge_asr.decoding.decoding import REVISITABLE
 from edge_asr.errors import OptionError
 from edge_asr.exits.capped import CappedPolicy
 from edge_asr.exits.policy import Policy
@@ -89,7 +90,7 @@ class BudgetController:
     @property
     def keep(self) -> int:
         """How many chunks the encoder is to keep for revisits."""
-        return 64 if self._budget.revisit else 0
+        return REVISITABLE if self._budget.revisit else 0
 
     def limit(self, frames: int) -> float:
         """Gives the most seconds for a chunk of so many frames now, without the safety margin."""
@@ -137,7 +138,8 @@ class BudgetController:
             return
         self._allowance = min(self._left, self._budget.final_delay * self._pressure)
         try:
-            for index in sorted(self._unsure, key=lambda index: -self._unsure[index][0]):
+            recent = [index for index in self._unsure if index >= self._piece_chunks - REVISITABLE]
+            for index in sorted(recent, key=lambda index: -self._unsure[index][0]):
                 if self._allowance <= 0:
                     break
                 yield index

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,12 @@ from edge_asr.audio.reader import AudioReader
 from edge_asr.bundle.bundle import Bundle
 from edge_asr.bundle.models import resolve
 from edge_asr.bundle.schema import FULL
+from edge_asr.decoding.beam_config import BeamConfig
+from edge_asr.decoding.decoder import GREEDY, LM, Decoder
+from edge_asr.decoding.decoding import Decoding
+from edge_asr.decoding.endpoint import EndpointConfig
+from edge_asr.decoding.hotwords import Hotword
+from edge_asr.decoding.ngram import NgramModel
 from edge_asr.decoding.text import Formatter
 from edge_asr.decoding.tokens import TokenTable
 from edge_asr.errors import OptionError
@@ -60,6 +67,7 @@ class Recognizer:
     budget: Budget | None = None
     monitor: Monitor | None = None
     costs: dict[str, SegmentCosts] = field(default_factory=dict, repr=False, compare=False)
+    _decoders: dict[str, Decoder] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def load(
@@ -104,6 +112,9 @@ class Recognizer:
         exit: int | str = AUTO,
         formatter: Formatter | None = None,
         budget: Budget | None = None,
+        decoder: Decoder | str = AUTO,
+        hotwords: Sequence[Hotword | str] = (),
+        nbest: int = 1,
     ) -> Transcript:
         """Recognises a recording.
 
@@ -114,6 +125,9 @@ class Recognizer:
             exit: ``"auto"`` stops where the bundle's thresholds say, a number fixes the depth.
             formatter: Makes the text fit for people; None for lower case.
             budget: What the device can afford; None takes the recogniser's.
+            decoder: A name, see `decoder`, or what it gave.
+            hotwords: Phrases to prefer.
+            nbest: Most alternatives in the transcript.
 
         Returns:
             The transcript; its ``seconds`` include reading the file.
@@ -124,15 +138,22 @@ class Recognizer:
             OptionError: If an option has a value that the bundle doesn't allow.
         """
         started = time.perf_counter()
+        options: dict[str, Any] = {
+            "chunk": chunk,
+            "exit": exit,
+            "formatter": formatter,
+            "decoder": decoder,
+            "hotwords": hotwords,
+            "nbest": nbest,
+            "budget": budget,
+        }
         if isinstance(audio, (str, Path)):
             with AudioReader(audio) as reader:
-                stream = self.stream(
-                    sample_rate=reader.sample_rate, chunk=chunk, exit=exit, formatter=formatter, budget=budget
-                )
+                stream = self.stream(sample_rate=reader.sample_rate, **options)
                 for block in reader.blocks():
                     stream.feed(block)
         else:
-            stream = self.stream(sample_rate=sample_rate, chunk=chunk, exit=exit, formatter=formatter, budget=budget)
+            stream = self.stream(sample_rate=sample_rate, **options)
             stream.feed(np.asarray(audio))
         transcript = stream.finish()
         seconds = time.perf_counter() - started
@@ -148,6 +169,10 @@ class Recognizer:
         policy: Policy | None = None,
         keep_log_probs: bool = False,
         budget: Budget | None = None,
+        decoder: Decoder | str = AUTO,
+        hotwords: Sequence[Hotword | str] = (),
+        nbest: int = 1,
+        endpoint: EndpointConfig | None = None,
     ) -> Stream:
         """Starts a live recognition.
 
@@ -159,6 +184,10 @@ class Recognizer:
             policy: Decides instead of ``exit``.
             keep_log_probs: Keep the splice for `Stream.log_probs`.
             budget: What the device can afford; None takes the recogniser's.
+            decoder: A name, see `decoder`, or what it gave.
+            hotwords: Phrases to prefer.
+            nbest: Most alternatives in the transcript.
+            endpoint: When `Stream.endpoint` says that the utterance is over.
 
         Raises:
             AudioError: If the sample rate is out of range.
@@ -178,7 +207,36 @@ class Recognizer:
             sample_rate=sample_rate,
             formatter=formatter,
             keep_log_probs=keep_log_probs,
+            decoding=self._start(decoder, hotwords),
+            nbest=nbest,
+            endpoint=endpoint,
         )
+
+    def decoder(self, name: str = AUTO, *, lm: str | Path | None = None, config: BeamConfig | None = None) -> Decoder:
+        """Prepares a decoder, to be shared by streams.
+
+        Args:
+            name: ``"greedy"``, ``"beam"``, ``"lm"``, or ``"auto"``: ``"lm"`` if there is a language model, else
+                ``"greedy"``.
+            lm: The language model's file; None for the bundle's own.
+            config: Widths and weights; None for the defaults.
+
+        Raises:
+            OptionError: If there is no such decoder, or no language model for it.
+            LanguageModelError: If the file isn't a sound language model.
+        """
+        file = self.bundle.lm_file if lm is None else Path(lm)
+        if name == AUTO:
+            name = GREEDY if file is None else LM
+        model = NgramModel.load(file) if name == LM and file is not None else None
+        return Decoder(name, self.tokens.pieces, self.bundle.spec.tokens.blank, lm=model, config=config)
+
+    def _start(self, decoder: Decoder | str, hotwords: Sequence[Hotword | str]) -> Decoding:
+        if isinstance(decoder, str):
+            if decoder not in self._decoders:
+                self._decoders[decoder] = self.decoder(decoder)
+            decoder = self._decoders[decoder]
+        return decoder.start([Hotword(word) if isinstance(word, str) else word for word in hotwords])
 
     def chunk_frames(self, chunk: int | str) -> int | None:
         """Gives the frames of a chunk size in ms, None for ``"full"``.

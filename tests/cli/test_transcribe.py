@@ -48,7 +48,17 @@ def test_json_is_the_transcript(run: Run, fake_model: Path, audio: Path, options
     assert result.exit_code == 0
     (line,) = result.stdout.splitlines()
     found = json.loads(line)
-    assert list(found) == ["file", "text", "duration", "seconds", "rtf", "mean_exit", "chunks"]
+    assert list(found) == [
+        "file",
+        "text",
+        "decoder",
+        "duration",
+        "seconds",
+        "rtf",
+        "mean_exit",
+        "words",
+        "chunks",
+    ]
     given = dict(zip(options[::2], options[1::2], strict=True))
     expected = Recognizer.load(fake_model).transcribe(
         audio, chunk=given.get("--chunk", 640), exit=given.get("--exit", "auto")
@@ -148,7 +158,7 @@ def test_a_bad_file_does_not_lose_the_others(run: Run, fake_model: Path, samples
 @pytest.mark.parametrize(
     ("options", "allowed"),
     [
-        (["--decoder", "beam"], "greedy"),
+        (["--decoder", "beams"], "greedy"),
         (["--chunk", "500"], "640"),
         (["--format", "srt"], "json"),
         (["--exit", "deep"], "auto"),
