@@ -119,7 +119,7 @@ class BudgetController:
         self._times.append((seconds, limit))
         self.misses += seconds > limit
         ratio = float(np.quantile([time / limit for time, limit in self._times], 0.95))
-        self._margin = max(0.3, self._margin * 0.95) if ratio > 1 else min(1.0, self._margin * 1.02)
+        self._margin = max(0.3, self._margin * 0.95) if ratio > 1 else min(1.0, self._margin * 1.04)
         self._keep_mean(seconds, frames * self._frame_seconds)
         view = chunk.views[chunk.exit - 1]
         index = self._piece_chunks
