@@ -102,7 +102,7 @@ def sections(result: Mapping[str, Any]) -> list[tuple[str, str, list[str], Rows]
         ),
         (
             "Computation per chunk",
-            "Milliseconds on the machine that recorded, whole chunks.",
+            "Milliseconds on the machine that recorded; whole chunks only, except where each has its own length.",
             ["", "p50", "p95", "p99"],
             [[r["policy"], *(f"{1000 * r[p]:.1f}" for p in ("p50", "p95", "p99"))] for r in result["latency"]],
         ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -61,6 +62,19 @@ def test_references(table: ChunkTable) -> None:
     for name in ("minus_hull", "minus_random"):
         mean, low, high = row[name]  # type: ignore[misc]
         assert low <= mean <= high < 0
+
+
+def test_chance_is_dealt_among_similar_lengths_too() -> None:
+    """Whole utterances: hardly two are of the same length, and chance must not see more than elsewhere."""
+    parts = []
+    for i in range(60):
+        part = chunk(0, ["ONE" if i % 2 else "FIVE", "ONE"], [0.1, 0.1])
+        info = replace(part.info, n_valid=200 + i)
+        parts.append(recording(f"u{i}", "ONE", [type(part)(info, part.frames, part.log_probs)]))
+    table = ChunkTable(parts, (1.0, 2.0), TOKENS)
+    knowing = np.array([1 if i % 2 else 2 for i in range(60)])
+    assert table.errors(knowing).sum() == 0
+    assert random_errors(table, knowing).sum() == pytest.approx(15, abs=4)
 
 
 def test_a_criterion_that_knows_beats_the_hull_and_chance(table: ChunkTable) -> None:
