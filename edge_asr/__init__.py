@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edge_asr import errors
+    from edge_asr.runtime.budget import Budget
+    from edge_asr.runtime.monitor import Monitor
     from edge_asr.runtime.recognizer import Recognizer
     from edge_asr.runtime.stream import Stream
     from edge_asr.runtime.transcript import Transcript
 
 __version__ = "0.1.0"
-__all__ = ["Recognizer", "Stream", "Transcript", "__version__", "errors"]
+__all__ = ["Budget", "Monitor", "Recognizer", "Stream", "Transcript", "__version__", "errors"]
 
 _HOMES = {
+    "Budget": "edge_asr.runtime.budget",
+    "Monitor": "edge_asr.runtime.monitor",
     "Recognizer": "edge_asr.runtime.recognizer",
     "Stream": "edge_asr.runtime.stream",
     "Transcript": "edge_asr.runtime.transcript",

@@ -18,6 +18,7 @@ __all__ = [
     "BundleError",
     "DataError",
     "EdgeAsrError",
+    "LanguageModelError",
     "MissingExtraError",
     "NumericError",
     "OptionError",
@@ -72,6 +73,17 @@ class BundleError(EdgeAsrError, ValueError):
 
 def _bundle_error(message: str, file: str, field: str) -> BundleError:
     return BundleError(message, file=file, field=field)
+
+
+class LanguageModelError(BundleError):
+    """A language-model file that is missing, cut off, foreign, of another version, or contradicts itself."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _language_model_error, (self.message, self.file, self.field)
+
+
+def _language_model_error(message: str, file: str, field: str) -> LanguageModelError:
+    return LanguageModelError(message, file=file, field=field)
 
 
 class UnknownModelError(EdgeAsrError, LookupError):

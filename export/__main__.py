@@ -1,6 +1,7 @@
 """``python -m export --checkpoint CHECKPOINT --out DIR``.
 
-Writes a bundle, checks it against torch, and keeps it only if it agrees.
+Writes a bundle, checks it against torch, and keeps it only if it agrees. ``python -m export lm --help`` writes a
+language model.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from edge_asr.errors import DataError, EdgeAsrError
 from edge_asr.model.frontend import HOP
 from edge_asr.training.weights import load_weights, save_weights
 from export.card import model_card
+from export.lm import main as lm_main
 from export.parity import check_parity
 from export.writer import BundleOptions, count_exits, write_graphs, write_manifest
 
@@ -94,11 +96,13 @@ def export_bundle(
     if out.exists():
         shutil.rmtree(out)
     os.replace(part, out)
-    console.print(f"wrote {out}: thresholds are still to be calibrated (scripts/calibrate.py)")
+    console.print(f"wrote {out}: thresholds are still to be calibrated (edge-asr calibrate)")
 
 
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
+    if (sys.argv[1:] if arguments is None else arguments)[:1] == ["lm"]:
+        return lm_main((sys.argv[1:] if arguments is None else arguments)[1:])
     parser = argparse.ArgumentParser(prog="python -m export", description=__doc__)
     parser.add_argument(
         "--checkpoint", type=Path, required=True, help="checkpoint (.pt) or float weights (.safetensors)"

@@ -34,11 +34,12 @@ class Bundle:
     policy: PolicySpec | None
 
     @classmethod
-    def load(cls, path: str | Path) -> Bundle:
+    def load(cls, path: str | Path, *, use_policy: bool = True) -> Bundle:
         """Reads and checks a bundle: both JSON files, and size and SHA-256 of each file (each is read once).
 
         Args:
             path: The directory.
+            use_policy: Read ``policy.json``; calibration doesn't, as one for other graphs may lie there.
 
         Raises:
             BundleError: If anything is missing, cut off, changed, foreign or of another version. It names the
@@ -52,7 +53,7 @@ class Bundle:
             _check(path / name, file)
         policy_file = path / "policy.json"
         policy = None
-        if policy_file.exists():
+        if use_policy and policy_file.exists():
             policy = PolicySpec.parse(Fields.read(policy_file, str(policy_file)), spec)
         return cls(path, spec, policy)
 
@@ -79,6 +80,11 @@ class Bundle:
     def tokens_file(self) -> Path:
         """The token table's file."""
         return self.path / self.spec.tokens.file
+
+    @property
+    def lm_file(self) -> Path | None:
+        """The language model's file, if the bundle has one."""
+        return None if self.spec.lm is None else self.path / self.spec.lm
 
 
 def sha256_of(path: Path) -> str:

@@ -93,6 +93,8 @@ class BundleSpec:
     exits: tuple[ExitSpec, ...]
     files: Mapping[str, FileSpec]
     metrics: Mapping[str, Any]
+    lm: str | None = None
+    """The language model's file; None if there is none."""
 
     @classmethod
     def parse(cls, fields: Fields) -> BundleSpec:
@@ -125,6 +127,7 @@ class BundleSpec:
             exits=_exits(fields, encoder),
             files=_files(fields.mapping("files")),
             metrics=MappingProxyType(dict(fields.value("metrics"))) if _has_metrics(fields) else MappingProxyType({}),
+            lm=fields.mapping("lm").path("file") if "lm" in fields else None,
         )
         if spec.default_precision not in spec.segments:
             have = ", ".join(spec.segments)
@@ -137,6 +140,8 @@ class BundleSpec:
     def references(self) -> list[tuple[str, str]]:
         """Gives (field, file) for each file that another field names."""
         result = [("frontend.file", self.frontend.file), ("tokens.file", self.tokens.file)]
+        if self.lm is not None:
+            result.append(("lm.file", self.lm))
         for precision, files in self.segments.items():
             result += [(f"segments.{precision}[{i}]", file) for i, file in enumerate(files)]
         return result

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from edge_asr import __version__
+from edge_asr.cli.calibrate import calibrate
 from edge_asr.cli.console import INTERRUPTED
 from edge_asr.cli.demo import demo
 from edge_asr.cli.evaluate import evaluate
 from edge_asr.cli.info import info
+from edge_asr.cli.tradeoff import tradeoff
 from edge_asr.cli.transcribe import transcribe
 
 app = typer.Typer(
@@ -24,6 +26,8 @@ app = typer.Typer(
 )
 app.command("transcribe")(transcribe)
 app.command("eval")(evaluate)
+app.command("calibrate")(calibrate)
+app.command("tradeoff")(tradeoff)
 app.command("info")(info)
 app.command("demo")(demo)
 

@@ -18,6 +18,8 @@ from edge_asr.cli.options import (
     Debug,
     Decoder,
     DecoderName,
+    HotwordFile,
+    LmFile,
     Model,
     Precision,
     Threads,
@@ -39,7 +41,9 @@ def evaluate(
         str | None, typer.Option("--subset", metavar="NAME", help="A folder in DATA, such as dev-clean.")
     ] = None,
     model: Model = DEFAULT_MODEL,
-    decoder: DecoderName = Decoder.GREEDY,
+    decoder: DecoderName = Decoder.AUTO,
+    lm: LmFile = None,
+    hotwords: HotwordFile = None,
     chunk: ChunkSize = Chunk.MS_640,
     json_file: Annotated[
         Path | None, typer.Option("--json", metavar="OUT", help="Write the result to this file as well.")
@@ -60,6 +64,7 @@ def evaluate(
     """
     from rich.console import Console
 
+    from edge_asr.decoding.hotwords import read_hotwords
     from edge_asr.evaluation import evaluate as evaluation
     from edge_asr.evaluation.dataset import load_dataset, sample
     from edge_asr.runtime.recognizer import Recognizer
@@ -67,13 +72,18 @@ def evaluate(
     if json_file is not None and not json_file.resolve().parent.is_dir():
         raise OptionError(f"--json {str(json_file)!r}: there is no folder {str(json_file.parent)!r} to write it to")
     recognizer = Recognizer.load(model, precision=precision, threads=threads)
+    phrases = [] if hotwords is None else read_hotwords(hotwords)
+    prepared = recognizer.decoder(decoder.value, lm=lm)
+    prepared.start(phrases)
     utterances = sample(load_dataset(data, subset), limit, seed)
     with progress("evaluating", len(utterances)) as tick:
-        result = evaluation.evaluate(recognizer, utterances, chunk=chunk.argument, tick=tick)
+        result = evaluation.evaluate(
+            recognizer, utterances, chunk=chunk.argument, decoder=prepared, hotwords=phrases, tick=tick
+        )
     name = recognizer.bundle.spec.name
     console = Console(highlight=False)
     for part in (
-        f"{name}, {recognizer.precision}, chunk {chunk_name(result.chunk_ms)}",
+        f"{name}, {recognizer.precision}, chunk {chunk_name(result.chunk_ms)}, decoder {prepared.name}",
         table(result),
         *notes(result),
     ):
@@ -82,7 +92,8 @@ def evaluate(
         settings = {
             "model": name,
             "precision": recognizer.precision,
-            "decoder": decoder.value,
+            "decoder": prepared.name,
+            "hotwords": len(phrases),
             "data": str(data),
             "subset": subset,
             "limit": limit,
@@ -129,7 +140,7 @@ def notes(result: Evaluation) -> Iterator[str]:
     """What stands below the table, a line each."""
     yield f"{result.utterances} utterances, {result.words} words, {result.duration / 60:.1f} minutes"
     if result.auto is None:
-        yield "auto: no thresholds for this precision and chunk size (scripts/calibrate.py makes them)"
+        yield "auto: no thresholds for this precision and chunk size (edge-asr calibrate makes them)"
     else:
         chunks = max(1, sum(result.auto.exit_histogram.values()))
         left = ", ".join(f"{exit}: {n / chunks:.0%}" for exit, n in result.auto.exit_histogram.items())

@@ -105,7 +105,7 @@ def show(facts: dict[str, Any], console: Console) -> None:
     console.print(exits)
     policy = facts["policy"]
     if policy is None:
-        console.print("thresholds: none, so only fixed exits; scripts/calibrate.py makes them")
+        console.print("thresholds: none, so only fixed exits; edge-asr calibrate makes them")
     else:
         span = f"exits 1 to {len(facts['exits']) - 1}"
         console.print(f"thresholds on {policy['criterion']}, {span}, {policy['precision']}:")

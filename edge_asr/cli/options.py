@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -26,9 +27,12 @@ class Chunk(str, Enum):
 
 
 class Decoder(str, Enum):
-    """Decoders."""
+    """Decoders; auto is lm if there is a language model, else greedy."""
 
+    AUTO = "auto"
     GREEDY = "greedy"
+    BEAM = "beam"
+    LM = "lm"
 
 
 def parse_exit(value: str | int) -> str | int:
@@ -56,6 +60,14 @@ Exit = Annotated[
         parser=parse_exit,
         help="auto stops when sure; a number fixes the depth.",
     ),
+]
+LmFile = Annotated[
+    Path | None,
+    typer.Option("--lm", metavar="FILE", help="A language model (default: the bundle's own, if it has one)."),
+]
+HotwordFile = Annotated[
+    Path | None,
+    typer.Option("--hotwords", metavar="FILE", help="Phrases to prefer, one a line, after a tab their boost."),
 ]
 Threads = Annotated[int, typer.Option("--threads", min=1, metavar="N", help="Threads for each graph.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

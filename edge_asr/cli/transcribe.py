@@ -20,11 +20,13 @@ from edge_asr.cli.options import (
     Decoder,
     DecoderName,
     Exit,
+    HotwordFile,
+    LmFile,
     Model,
     Precision,
     Threads,
 )
-from edge_asr.errors import AudioError, AudioNotFoundError, NumericError
+from edge_asr.errors import AudioError, AudioNotFoundError, NumericError, OptionError
 
 if TYPE_CHECKING:
     from edge_asr.runtime.transcript import Transcript
@@ -44,12 +46,24 @@ class Format(str, Enum):
 def transcribe(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Audio files of any format and rate.")],
     model: Model = DEFAULT_MODEL,
-    decoder: DecoderName = Decoder.GREEDY,
+    decoder: DecoderName = Decoder.AUTO,
+    lm: LmFile = None,
+    hotwords: HotwordFile = None,
+    nbest: Annotated[
+        int, typer.Option("--nbest", min=1, max=100, metavar="N", help="Alternatives of each text, in json.")
+    ] = 1,
     exit: Exit = AUTO,
     chunk: ChunkSize = Chunk.MS_640,
     output: Annotated[
         Format, typer.Option("--format", help="txt: one line a file; json: one object a line.")
     ] = Format.TXT,
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", metavar="rtf=0.2", help="Leave earlier to stay within rtf, deadline (s) or mean_rtf."),
+    ] = None,
+    monitor: Annotated[
+        Path | None, typer.Option("--monitor", metavar="JSON", help="Write counts of exits, times and surety here.")
+    ] = None,
     precision: Precision = None,
     threads: Threads = 1,
     debug: Debug = False,
@@ -59,14 +73,23 @@ def transcribe(
     Each file's text is printed as soon as it is known, after the file's name if there are several. A file
     that cannot be read is reported and the others go on; the exit code is 1 then.
     """
+    from edge_asr.decoding.hotwords import read_hotwords
+    from edge_asr.runtime.budget import Budget
     from edge_asr.runtime.recognizer import Recognizer
 
-    recognizer = Recognizer.load(model, precision=precision, threads=threads)
-    recognizer.policy(exit, chunk.argument)  # an option that the model does not allow is said before any file
+    limits = None if budget is None else Budget.parse(budget)
+    recognizer = Recognizer.load(model, precision=precision, threads=threads, budget=limits)
+    # An option that the model does not allow is said before any file.
+    recognizer.policy(exit, chunk.argument)
+    phrases = [] if hotwords is None else read_hotwords(hotwords)
+    prepared = recognizer.decoder(decoder.value, lm=lm)
+    prepared.start(phrases)
     failed = False
     for file in files:
         try:
-            transcript = recognizer.transcribe(file, chunk=chunk.argument, exit=exit)
+            transcript = recognizer.transcribe(
+                file, chunk=chunk.argument, exit=exit, decoder=prepared, hotwords=phrases, nbest=nbest
+            )
         except OF_ONE_FILE as error:
             failed = True
             if debug:
@@ -74,33 +97,61 @@ def transcribe(
             report(error)
             continue
         if output is Format.JSON:
-            line = json.dumps(as_json(file, transcript), ensure_ascii=False, allow_nan=False)
+            line = json.dumps(as_json(file, transcript, prepared.name), ensure_ascii=False, allow_nan=False)
         else:
             line = transcript.text if len(files) == 1 else f"{file}: {transcript.text}"
         typer.echo(line)
+    if monitor is not None and recognizer.monitor is not None:
+        save(monitor, recognizer.monitor.json())
     if failed:
         raise typer.Exit(1)
 
 
-def as_json(file: Path, transcript: Transcript) -> dict[str, Any]:
+def save(path: Path, text: str) -> None:
+    """Write the monitor's counts.
+
+    Raises:
+        OptionError: they cannot be written there.
+    """
+    try:
+        path.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OptionError(f"--monitor {str(path)!r} cannot be written: {error.strerror}") from error
+
+
+def as_json(file: Path, transcript: Transcript, decoder: str) -> dict[str, Any]:
     """The object that `--format json` prints for a file.
 
     Args:
         file: the file, as the user named it.
         transcript: what was recognised in it.
+        decoder: the decoder's name.
 
     Returns:
-        `file`, `text`, `duration` and `seconds` (of audio and of computing), `rtf`, `mean_exit`, `chunks`.
+        `file`, `text`, `decoder`, `duration` and `seconds` (of audio and of computing), `rtf`, `mean_exit`, `words`,
+        `chunks`, and `nbest` if there are several. A word has `start` and `end` (s), `confidence` (0 to 1) and
+        `exit`; an alternative has `text` and `score` (nats).
         A chunk has `start` and `end` (s), `exit`, and `entropy` (nats) and `max_posterior`, means over its
         frames at that exit.
     """
     return {
         "file": str(file),
         "text": transcript.text,
+        "decoder": decoder,
         "duration": round(transcript.duration, 3),
         "seconds": round(transcript.seconds, 4),
         "rtf": round(transcript.rtf, 5),
         "mean_exit": round(transcript.mean_exit, 4),
+        "words": [
+            {
+                "word": word.word,
+                "start": round(word.start, 3),
+                "end": round(word.end, 3),
+                "confidence": round(word.confidence, 4),
+                "exit": word.exit,
+            }
+            for word in transcript.words
+        ],
         "chunks": [
             {
                 "start": round(chunk.start, 3),
@@ -111,4 +162,11 @@ def as_json(file: Path, transcript: Transcript) -> dict[str, Any]:
             }
             for chunk in transcript.chunks
         ],
-    }
+    } | nbest_json(transcript)
+
+
+def nbest_json(transcript: Transcript) -> dict[str, Any]:
+    """The alternatives, if there are several."""
+    if len(transcript.alternatives) < 2:
+        return {}
+    return {"nbest": [{"text": one.text, "score": round(one.score, 3)} for one in transcript.alternatives]}

@@ -64,6 +64,15 @@ class GreedyDecoder:
 
     def peek(self, log_probs: npt.NDArray[np.float32]) -> list[Token]:
         """Decodes frames that would come next, without taking them: for provisional text."""
+        return self.copy().push(log_probs)
+
+    def copy(self) -> GreedyDecoder:
+        """Gives a decoder that stands where this one does."""
         copy = GreedyDecoder(self._blank)
         copy._last, copy._frame = self._last, self._frame
-        return copy.push(log_probs)
+        return copy
+
+    @property
+    def frame(self) -> int:
+        """The number of the next frame."""
+        return self._frame

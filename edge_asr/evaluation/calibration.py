@@ -1,16 +1,16 @@
-"""Calibration: what the exits say on a development set becomes the threshold that costs least.
+"""Calibration: what the exits say on a development set becomes thresholds for a wanted loss or a wanted cost.
 
-One threshold is common to all exits. It is swept over quantiles of the criterion as observed; each value's
-word error rate and mean cost are exact, because every policy is a gather of the recordings (`recording.py`).
-Nothing is claimed beyond the set that was measured: word errors are not monotone in a threshold.
+Half of the utterances shape the path of thresholds (and train a gate), the other half judges its points: bounds
+are of utterances that the thresholds weren't fitted on. Every number is exact for its utterances, because each
+policy is a gather of the recordings (`recording.py`).
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import random
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,200 +19,191 @@ import numpy as np
 
 from edge_asr.bundle.bundle import Bundle
 from edge_asr.bundle.policy import FORMAT, VERSION, graphs_digest
-from edge_asr.decoding.tokens import TokenTable
-from edge_asr.errors import DataError, OptionError
-from edge_asr.evaluation.recording import Recording
-from edge_asr.evaluation.wer import ErrorCount, word_errors
-from edge_asr.exits.criterion import Criterion
-from edge_asr.exits.threshold import ThresholdPolicy
+from edge_asr.errors import OptionError
+from edge_asr.evaluation.chunk_table import ChunkTable, OperatingPoint
+from edge_asr.evaluation.gate_training import train_gate
+from edge_asr.evaluation.goal import Goal
+from edge_asr.evaluation.reference import reference_of
+from edge_asr.evaluation.statistics import bootstrap_relative_loss, excess_p_value
+from edge_asr.evaluation.temperature import fit_temperatures
+from edge_asr.evaluation.threshold_path import threshold_path
+from edge_asr.exits.base import Criterion
+from edge_asr.exits.learned_gate import LearnedGate
 
-STEPS = 100
-
-
-@dataclass(frozen=True, slots=True)
-class OperatingPoint:
-    """What a threshold costs and what it gives.
-
-    Args:
-        threshold: the threshold, common to all exits but the last.
-        wer: word error rate, as a fraction.
-        mean_exit: mean over frames, as in a transcript.
-        mean_macs_per_second: mean multiply-accumulates per second of audio; chunks count by their length.
-    """
-
-    threshold: float
-    wer: float
-    mean_exit: float
-    mean_macs_per_second: float
+LEVELS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """The chosen threshold of one chunk size, and what it was chosen from.
+    """The chosen thresholds of one chunk size, and what they were chosen from.
 
     Args:
-        chosen: the cheapest point within the allowed loss.
-        full_depth: every chunk at the last exit.
-        points: all points of the sweep, strictest first.
+        criterion: the criterion, with its parameters.
+        thresholds: one for each exit but the last.
+        levels: cheaper thresholds, for a budget to move along.
+        temperatures: one for each exit; None if not asked for.
+        chosen: what the thresholds give on all utterances.
+        full_depth: every chunk at the last exit, on all utterances.
+        held_out: utterances that judged the thresholds, and didn't shape them.
+        loss: relative loss of WER on these: estimate, and the bounds of a paired bootstrap (90 %).
+        certified: whether the loss is allowed with the wanted confidence; None if none was wanted.
+        reference: how the criterion was distributed at each exit, see `reference_of`.
     """
 
+    criterion: Criterion
+    thresholds: tuple[float, ...]
+    levels: tuple[tuple[float, ...], ...]
+    temperatures: tuple[float, ...] | None
     chosen: OperatingPoint
     full_depth: OperatingPoint
-    points: tuple[OperatingPoint, ...]
+    held_out: int
+    loss: tuple[float, float, float]
+    certified: bool | None
+    reference: tuple[dict[str, Any], ...]
 
-    def as_json(self) -> dict[str, float]:
+    def as_json(self) -> dict[str, Any]:
         """What the choice gives beside full depth, to be kept with the thresholds."""
         return {
             "wer": self.chosen.wer,
             "full_depth_wer": self.full_depth.wer,
             "mean_exit": self.chosen.mean_exit,
-            "mean_macs_per_second": self.chosen.mean_macs_per_second,
+            "mean_cost": self.chosen.mean_cost,
+            "full_depth_cost": self.full_depth.mean_cost,
+            "held_out_utterances": self.held_out,
+            "held_out_relative_wer_loss": self.loss[0],
+            "held_out_bounds_90": [self.loss[1], self.loss[2]],
+            "certified": self.certified,
         }
 
 
-class _Texts:
-    """Word errors of a splice; many thresholds lead to the same one, so each is decoded once."""
-
-    def __init__(self, tokens: TokenTable, blank: int) -> None:
-        self._tokens, self._blank = tokens, blank
-        self._known: dict[tuple[int, tuple[int, ...]], ErrorCount] = {}
-
-    def errors(self, recording: Recording, exits: tuple[int, ...]) -> ErrorCount:
-        key = (id(recording), exits)
-        if key not in self._known:
-            text = recording.text(exits, self._tokens, self._blank)
-            self._known[key] = word_errors(recording.utterance.text, text)
-        return self._known[key]
-
-
-def thresholds(recordings: Iterable[Recording], criterion: Criterion, steps: int = STEPS) -> list[float]:
-    """Candidate thresholds, strictest first: one that never stops, then quantiles of the observed criterion.
-
-    Args:
-        recordings: recordings with at least two exits.
-        criterion: the criterion; whether small or large values are sure is asked of it.
-        steps: how many quantiles.
-
-    Raises:
-        DataError: there is nothing to calibrate on.
-    """
-    values = [
-        criterion.value(stats) for recording in recordings for chunk in recording.chunks for stats in chunk.stats[:-1]
-    ]
-    if not values:
-        raise DataError("nothing to calibrate on: no chunk with at least two exits")
-    observed = np.asarray(values, dtype=np.float64)
-    small_is_sure = criterion.sure(0.0, 1.0)
-    never = float(observed.min() - 1.0 if small_is_sure else observed.max() + 1.0)
-    quantiles = sorted({float(q) for q in np.quantile(observed, np.linspace(0.0, 1.0, steps + 1))})
-    return [never, *(quantiles if small_is_sure else reversed(quantiles))]
+def halves(count: int, seed: int = 0) -> tuple[list[int], list[int]]:
+    """Splits utterances into two random halves; a single one is in both."""
+    order = list(range(count))
+    random.Random(seed).shuffle(order)
+    return (order[: count // 2], order[count // 2 :]) if count > 1 else (order, order)
 
 
 def calibrate(
-    recordings: Sequence[Recording],
+    table: ChunkTable,
     criterion: Criterion,
-    macs_per_second: Sequence[float],
-    tokens: TokenTable,
+    goal: Goal,
     *,
-    blank: int = 0,
-    max_relative_wer_loss: float = 0.02,
-    steps: int = STEPS,
+    temperature_scaling: bool = False,
+    seed: int = 0,
 ) -> Calibrated:
-    """Choose a threshold for one chunk size.
+    """Choose thresholds for one chunk size.
+
+    For a loss, the cheapest point of the path is taken whose WER is allowed on all utterances and on those that
+    judge; with a confidence (Learn-then-Test, arXiv 2110.01052) points are tested on these from strict to
+    lenient, and the last one before the first that fails is taken. For a cost, the best point within it.
 
     Args:
-        recordings: the development set, recorded with this chunk size.
-        criterion: how sure an exit is.
-        macs_per_second: cumulative cost of each exit at this chunk size.
-        tokens: the model's tokens.
-        blank: id of the blank.
-        max_relative_wer_loss: how much worse than full depth it may get: 0.02 allows 2 % more errors.
-        steps: how many thresholds are tried.
-
-    Returns:
-        The threshold with the lowest mean cost whose word error rate is allowed; of equal ones the better.
+        table: the development set at this chunk size; its costs are in the goal's unit.
+        criterion: how sure an exit is; a learned gate is trained here.
+        goal: the wanted loss or cost.
+        temperature_scaling: fit a temperature per exit first.
+        seed: of the split.
 
     Raises:
-        OptionError: the allowed loss is negative or not a number.
-        DataError: there is nothing to calibrate on.
+        OptionError: not even exit 1 is cheap enough.
     """
-    if not 0.0 <= max_relative_wer_loss < float("inf"):
-        raise OptionError(f"max_relative_wer_loss is {max_relative_wer_loss}; allowed: 0 or more, as a fraction")
-    texts = _Texts(tokens, blank)
-    exits = len(macs_per_second)
-    points = []
-    for threshold in thresholds(recordings, criterion, steps):
-        policy = ThresholdPolicy(criterion, (threshold,) * (exits - 1))
-        points.append(_operating_point(threshold, policy, recordings, macs_per_second, texts))
-    full_depth = points[0]  # the strictest threshold never stops before the last exit
-    allowed = full_depth.wer * (1.0 + max_relative_wer_loss)
-    within = [point for point in points if point.wer <= allowed]
-    chosen = min(within, key=lambda point: (point.mean_macs_per_second, point.wer))
-    return Calibrated(chosen, full_depth, tuple(points))
+    fit, judge = (table.subset(part) for part in halves(len(table.recordings), seed))
+    temperatures = fit_temperatures(fit.recordings) if temperature_scaling else None
+    if isinstance(criterion, LearnedGate):
+        criterion = train_gate(fit)
+    table.values(criterion, temperatures)
+    fit, judge = (table.subset(part) for part in halves(len(table.recordings), seed))
+    path = threshold_path(fit, criterion, temperatures)
+    small = criterion.small_is_sure
 
+    def takes(part: ChunkTable, thresholds: tuple[float, ...]) -> np.ndarray[Any, np.dtype[np.int64]]:
+        return part.taken(part.values(criterion, temperatures), thresholds, small_is_sure=small)
 
-def _operating_point(
-    threshold: float,
-    policy: ThresholdPolicy,
-    recordings: Sequence[Recording],
-    macs_per_second: Sequence[float],
-    texts: _Texts,
-) -> OperatingPoint:
-    errors, frames, exits, macs = ErrorCount(), 0, 0, 0.0
-    for recording in recordings:
-        taken = recording.leave(policy)
-        errors += texts.errors(recording, taken)
-        for chunk, exit in zip(recording.chunks, taken, strict=True):
-            frames += chunk.info.n_valid
-            exits += chunk.info.n_valid * exit
-            macs += chunk.info.n_valid * macs_per_second[exit - 1]
-    return OperatingPoint(threshold, errors.rate, exits / max(1, frames), macs / max(1, frames))
+    full_depth = table.point(table.fixed(table.exits))
+    deep = judge.errors(judge.fixed(judge.exits))
+    place, certified = 0, None
+    if goal.max_loss is not None and goal.confidence is not None:
+        for number, thresholds in enumerate(path):
+            p = excess_p_value(judge.errors(takes(judge, thresholds)), deep, judge.words, goal.max_loss)
+            if p > 1 - goal.confidence:
+                break
+            place, certified = number, True
+        certified = bool(certified)
+    elif goal.max_loss is not None:
+        allowed, costs = full_depth.wer * (1 + goal.max_loss), []
+        for number, thresholds in enumerate(path):
+            held_out = judge.errors(takes(judge, thresholds)).sum() <= deep.sum() * (1 + goal.max_loss)
+            point = table.point(takes(table, thresholds))
+            if held_out and point.wer <= allowed:
+                costs.append((point.mean_cost, number))
+        place = min(costs)[1] if costs else 0
+    else:
+        assert goal.mean_cost is not None
+        within = [n for n, thresholds in enumerate(path) if table.cost(takes(table, thresholds)) <= goal.mean_cost]
+        if not within:
+            cheapest = table.cost(table.fixed(1))
+            raise OptionError(f"{goal}: impossible, exit 1 alone costs {cheapest:.4g}")
+        place = min(within, key=lambda n: (fit.point(takes(fit, path[n])).wer, n))
+    chosen = path[place]
+    taken = takes(table, chosen)
+    point = table.point(taken)
+    cheaper = [t for t in path[place + 1 :] if table.cost(takes(table, t)) < point.mean_cost]
+    picks = sorted({round(i) for i in np.linspace(0, len(cheaper) - 1, min(LEVELS, len(cheaper)))})
+    return Calibrated(
+        criterion=criterion,
+        thresholds=chosen,
+        levels=tuple(cheaper[i] for i in picks),
+        temperatures=temperatures,
+        chosen=point,
+        full_depth=full_depth,
+        held_out=len(judge.recordings),
+        loss=bootstrap_relative_loss(judge.errors(takes(judge, chosen)), deep, seed=seed),
+        certified=certified,
+        reference=reference_of(table.values(criterion, temperatures), taken),
+    )
 
 
 def policy_document(
     bundle: Bundle,
     precision: str,
-    criterion: str,
     calibrated: Mapping[str, Calibrated],
     calibration: Mapping[str, Any],
+    hysteresis: float = 0.0,
 ) -> dict[str, Any]:
     """The contents of `policy.json`, format as in docs/architecture.md.
 
     Args:
         bundle: the bundle that was measured.
         precision: the precision that was measured; thresholds are bound to its graphs.
-        criterion: the criterion's name.
-        calibrated: the result for each chunk name.
+        calibrated: the result for each chunk name, all with the same criterion.
         calibration: what is noted about how the thresholds were found.
+        hysteresis: see `ThresholdPolicy`.
     """
-    exits = bundle.spec.encoder.exits
-    return {
+    document: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "precision": precision,
         "graphs": graphs_digest(bundle.spec, precision),
-        "criterion": criterion,
-        "thresholds": {chunk: [result.chosen.threshold] * (exits - 1) for chunk, result in calibrated.items()},
-        "calibration": dict(calibration),
+        "criterion": next(iter(calibrated.values())).criterion.name,
+        "thresholds": {chunk: list(result.thresholds) for chunk, result in calibrated.items()},
+        "levels": {chunk: [list(level) for level in result.levels] for chunk, result in calibrated.items()},
     }
-
-
-@contextmanager
-def without_policy(folder: Path) -> Iterator[None]:
-    """Hide a bundle's `policy.json` for a while: one made for other graphs would keep it from loading."""
-    policy, hidden = folder / "policy.json", folder / "policy.json.old"
-    there = policy.is_file()
-    if there:
-        os.replace(policy, hidden)
-    try:
-        yield
-    finally:
-        if there:
-            os.replace(hidden, policy)
+    gates = {c: r.criterion.parameters() for c, r in calibrated.items() if isinstance(r.criterion, LearnedGate)}
+    temperatures = {c: list(r.temperatures) for c, r in calibrated.items() if r.temperatures is not None}
+    if gates:
+        document["parameters"] = gates
+    if temperatures:
+        document["temperatures"] = temperatures
+    if hysteresis:
+        document["hysteresis"] = hysteresis
+    document["reference"] = {chunk: list(result.reference) for chunk, result in calibrated.items()}
+    document["calibration"] = dict(calibration)
+    return document
 
 
 def write_policy(path: Path, document: Mapping[str, Any]) -> None:
     """Write `policy.json` in one step: a reader sees the old file or the new one, never half of one."""
     partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps(document, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+    partial.write_text(text, encoding="utf-8")
     os.replace(partial, path)

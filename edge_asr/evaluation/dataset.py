@@ -5,6 +5,7 @@ Nothing here needs torch or lhotse, so that a device can be measured with the pl
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from collections.abc import Iterable, Sequence
@@ -143,6 +144,16 @@ def sample(utterances: Sequence[Utterance], limit: int | None, seed: int = 0) ->
     order = [queue[turn] for turn in range(max(map(len, turns), default=0)) for queue in turns if turn < len(queue)]
     taken = set(order[:limit])
     return [utterance for utterance in utterances if utterance.id in taken]
+
+
+def identity(utterances: Sequence[Utterance]) -> str:
+    """The identity of a data set: SHA-256 over the lines `<id>\\t<text>` in the order of ids.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    lines = sorted(f"{utterance.id}\t{utterance.text}\n" for utterance in utterances)
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _subset_folder(folder: Path, subset: str | None) -> Path:

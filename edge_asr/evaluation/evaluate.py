@@ -6,7 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from edge_asr.bundle.bundle import Bundle
+from edge_asr.decoding.decoder import GREEDY, Decoder
+from edge_asr.decoding.hotwords import Hotword
 from edge_asr.errors import BundleError, DataError, OptionError
 from edge_asr.evaluation.dataset import Utterance
 from edge_asr.evaluation.recording import Recording, record
@@ -83,6 +87,8 @@ def evaluate(
     utterances: Sequence[Utterance],
     *,
     chunk: int | str = 640,
+    decoder: Decoder | None = None,
+    hotwords: Sequence[Hotword] = (),
     tick: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Evaluate a model on a data set.
@@ -93,6 +99,8 @@ def evaluate(
         recognizer: a loaded model.
         utterances: the data set, see `load_dataset` and `sample`.
         chunk: chunk size in ms, or `"full"`.
+        decoder: makes text of each exit's log-probabilities; None decodes greedily.
+        hotwords: phrases that the decoder is to prefer.
         tick: called after each utterance.
 
     Raises:
@@ -107,7 +115,7 @@ def evaluate(
     """
     if not utterances:
         raise DataError("nothing to evaluate: the data set has no utterances")
-    tally = _Tally(recognizer, chunk)
+    tally = _Tally(recognizer, chunk, decoder, hotwords)
     for utterance in utterances:
         tally.add(record(recognizer, utterance, chunk))
         tick()
@@ -129,11 +137,27 @@ def exit_costs(bundle: Bundle, chunk: int | str) -> tuple[float, ...]:
     return tuple(costs)
 
 
+def exit_seconds(recordings: Sequence[Recording], frame_seconds: float) -> tuple[float, ...]:
+    """Seconds of computation per second of audio until each exit speaks, from medians over recorded chunks.
+
+    Raises:
+        DataError: the recordings have no times.
+    """
+    rows = [np.array(chunk.seconds) / (chunk.info.n_valid * frame_seconds) for r in recordings for chunk in r.chunks]
+    if not rows or not all(len(row) for row in rows):
+        raise DataError("the recordings have no times of segments; record them anew")
+    return tuple(float(value) for value in np.cumsum(np.median(np.array(rows), axis=0)))
+
+
 class _Tally:
     """Adds up what recordings say, so that none has to be kept."""
 
-    def __init__(self, recognizer: Recognizer, chunk: int | str) -> None:
+    def __init__(
+        self, recognizer: Recognizer, chunk: int | str, decoder: Decoder | None, hotwords: Sequence[Hotword]
+    ) -> None:
         self._recognizer, self._chunk = recognizer, chunk
+        self._decoder = recognizer.decoder(GREEDY) if decoder is None else decoder
+        self._hotwords = hotwords
         self._spec = recognizer.bundle.spec
         self._policy = _policy(recognizer, chunk)
         self._costs = exit_costs(recognizer.bundle, chunk)
@@ -146,17 +170,17 @@ class _Tally:
         self._utterances, self._seconds = 0, 0.0
 
     def add(self, recording: Recording) -> None:
-        tokens, blank = self._recognizer.tokens, self._spec.tokens.blank
         reference = recording.utterance.text
         self._utterances += 1
         self._seconds += recording.seconds
         for index in range(len(self._words)):
-            text = recording.text(index + 1, tokens, blank)
+            text = recording.decode(index + 1, self._decoder.start(self._hotwords)).text
             self._words[index] += word_errors(reference, text)
             self._chars[index] += char_errors(reference, text)
         if self._policy is not None:
             taken = recording.leave(self._policy)
-            self._auto_words += word_errors(reference, recording.text(taken, tokens, blank))
+            text = recording.decode(taken, self._decoder.start(self._hotwords)).text
+            self._auto_words += word_errors(reference, text)
             for chunk, exit in zip(recording.chunks, taken, strict=True):
                 self._left[exit - 1] += 1
                 self._left_frames[exit - 1] += chunk.info.n_valid

@@ -1,34 +1,33 @@
-"""Criteria: the interface, and the registry by name. A new criterion is one file and one line here."""
+"""The registry of criteria by name. A new criterion is one file and one line here."""
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from edge_asr.errors import OptionError
+from edge_asr.exits.base import Criterion
+from edge_asr.exits.disagreement import Disagreement
 from edge_asr.exits.frame_entropy import FrameEntropy
+from edge_asr.exits.learned_gate import LearnedGate
 from edge_asr.exits.margin import Margin
 from edge_asr.exits.max_posterior import MaxPosterior
-from edge_asr.exits.stats import ExitStats
+from edge_asr.exits.nonblank_entropy import NonblankEntropy
+from edge_asr.exits.nonblank_margin import NonblankMargin
+from edge_asr.exits.nonblank_posterior import NonblankPosterior
+from edge_asr.exits.sentence_confidence import SentenceConfidence
 
-
-class Criterion(Protocol):
-    """A number that says how sure an exit is of a chunk."""
-
-    @property
-    def name(self) -> str:
-        """The name in ``policy.json``."""
-        ...
-
-    def value(self, stats: ExitStats) -> float:
-        """Computes the number from an exit's mean stats."""
-        ...
-
-    def sure(self, value: float, threshold: float) -> bool:
-        """Tells whether a value is sure enough."""
-        ...
-
-
-CRITERIA: dict[str, Criterion] = {criterion.name: criterion for criterion in (FrameEntropy(), MaxPosterior(), Margin())}
+CRITERIA: dict[str, Criterion] = {
+    criterion.name: criterion
+    for criterion in (
+        FrameEntropy(),
+        MaxPosterior(),
+        Margin(),
+        NonblankEntropy(),
+        NonblankPosterior(),
+        NonblankMargin(),
+        Disagreement(),
+        SentenceConfidence(),
+        LearnedGate(),
+    )
+}
 
 
 def get_criterion(name: str) -> Criterion:
@@ -44,3 +43,6 @@ def get_criterion(name: str) -> Criterion:
     if name not in CRITERIA:
         raise OptionError(f"criterion={name!r}: expected one of {', '.join(CRITERIA)}")
     return CRITERIA[name]
+
+
+__all__ = ["CRITERIA", "Criterion", "get_criterion"]

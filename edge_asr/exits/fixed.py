@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edge_asr.errors import OptionError
-from edge_asr.exits.stats import ChunkInfo, ExitStats
+from edge_asr.exits.stats import ChunkInfo
+from edge_asr.exits.view import ExitView
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +18,6 @@ class FixedPolicy:
 
     Raises:
         OptionError: If the exit is less than 1.
-
-    Example:
-        >>> chunk = ChunkInfo(index=0, first_frame=0, n_valid=16, chunk_frames=16, exits=6)
-        >>> [FixedPolicy(2).stop(exit, ExitStats(0, 1, 1, 1), chunk) for exit in (1, 2)]
-        [False, True]
     """
 
     exit: int
@@ -30,6 +26,6 @@ class FixedPolicy:
         if isinstance(self.exit, bool) or not isinstance(self.exit, int) or self.exit < 1:
             raise OptionError(f"exit={self.exit!r}: expected an integer from 1")
 
-    def stop(self, exit: int, stats: ExitStats, chunk: ChunkInfo) -> bool:
+    def stop(self, view: ExitView, chunk: ChunkInfo) -> bool:
         """Tells whether the depth is reached."""
-        return exit >= self.exit
+        return view.exit >= self.exit

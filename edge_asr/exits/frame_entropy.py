@@ -1,19 +1,17 @@
-"""Criterion: mean frame entropy, as in the early-exit Conformer and Splitformer."""
+"""Criterion: mean frame entropy. Source: early-exit Conformer (arXiv 2309.09546) and Splitformer."""
 
 from __future__ import annotations
 
-from edge_asr.exits.stats import ExitStats
+from edge_asr.exits.base import Criterion
+from edge_asr.exits.view import ExitView
 
 
-class FrameEntropy:
-    """Mean entropy of the frames' posteriors in nats: sure when it is at or below the threshold."""
+class FrameEntropy(Criterion):
+    """Mean entropy of the frames' posteriors in nats: small is sure."""
 
     name = "frame_entropy"
+    small_is_sure = True
 
-    def value(self, stats: ExitStats) -> float:
-        """Gives the mean entropy."""
-        return stats.entropy
-
-    def sure(self, value: float, threshold: float) -> bool:
-        """Tells whether the value passes the threshold."""
-        return value <= threshold
+    def value(self, view: ExitView) -> float:
+        """Gives the mean."""
+        return view.stats.entropy

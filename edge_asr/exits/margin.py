@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from edge_asr.exits.stats import ExitStats
+from edge_asr.exits.base import Criterion
+from edge_asr.exits.view import ExitView
 
 
-class Margin:
-    """Mean of largest minus second largest posterior: sure when it is at or above the threshold."""
+class Margin(Criterion):
+    """Mean of largest minus second largest posterior: large is sure."""
 
     name = "margin"
 
-    def value(self, stats: ExitStats) -> float:
-        """Gives the mean margin."""
-        return stats.margin
-
-    def sure(self, value: float, threshold: float) -> bool:
-        """Tells whether the value passes the threshold."""
-        return value >= threshold
+    def value(self, view: ExitView) -> float:
+        """Gives the mean."""
+        return view.stats.margin

@@ -1,19 +1,16 @@
-"""Criterion: mean maximum posterior. Source: early-exit Conformer and Splitformer ("confidence")."""
+"""Criterion: mean maximum posterior. Source: early-exit Conformer (arXiv 2309.09546) and Splitformer ("confidence")."""
 
 from __future__ import annotations
 
-from edge_asr.exits.stats import ExitStats
+from edge_asr.exits.base import Criterion
+from edge_asr.exits.view import ExitView
 
 
-class MaxPosterior:
-    """Mean of the frames' largest posteriors: sure when it is at or above the threshold."""
+class MaxPosterior(Criterion):
+    """Mean of the frames' largest posteriors: large is sure."""
 
     name = "max_posterior"
 
-    def value(self, stats: ExitStats) -> float:
-        """Gives the mean largest posterior."""
-        return stats.max_posterior
-
-    def sure(self, value: float, threshold: float) -> bool:
-        """Tells whether the value passes the threshold."""
-        return value >= threshold
+    def value(self, view: ExitView) -> float:
+        """Gives the mean."""
+        return view.stats.max_posterior

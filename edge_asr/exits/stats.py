@@ -36,6 +36,7 @@ class ChunkInfo:
         n_valid: Its valid frames.
         chunk_frames: The chunk size in frames; None in ``full`` mode.
         exits: How many exits the model has.
+        previous_exit: Where the chunk before in the piece left; 0 for the first chunk.
     """
 
     index: int
@@ -43,3 +44,4 @@ class ChunkInfo:
     n_valid: int
     chunk_frames: int | None
     exits: int
+    previous_exit: int = 0

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_asr.exits.stats import ExitStats
+from edge_asr.exits.view import ExitView
 
 LogProbs = npt.NDArray[np.float32]
 
@@ -27,6 +28,8 @@ class DecidedChunk:
         stats: Mean stats of each exit that ran, from exit 1.
         all_log_probs: (exits, n_valid, V) of all exits, if all were asked for.
         segment_seconds: Wall time of each segment that ran; the first includes the frontend.
+        views: All that each exit that ran says, from exit 1.
+        revisited: It was decided before and comes again, from a deeper exit.
     """
 
     piece: int
@@ -38,3 +41,5 @@ class DecidedChunk:
     stats: tuple[ExitStats, ...]
     all_log_probs: LogProbs | None
     segment_seconds: tuple[float, ...]
+    views: tuple[ExitView, ...] = ()
+    revisited: bool = False

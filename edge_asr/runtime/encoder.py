@@ -2,20 +2,46 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
 from edge_asr.audio.cutter import Cutter, Part, QuietCutter, SilenceCutter
 from edge_asr.audio.pcm import Mono
 from edge_asr.bundle.bundle import Bundle
 from edge_asr.bundle.schema import BundleSpec
 from edge_asr.errors import OptionError, StreamClosedError
 from edge_asr.exits.policy import Policy
+from edge_asr.exits.stats import ChunkInfo
+from edge_asr.exits.view import ExitView
 from edge_asr.runtime.decided_chunk import DecidedChunk, LogProbs
 from edge_asr.runtime.engine import Engine
-from edge_asr.runtime.utterance import UtteranceEncoder, max_full_samples
+from edge_asr.runtime.utterance import Clock, UtteranceEncoder, max_full_samples
 
 RESTART_SECONDS = 20.0
 """A piece this long ends at the next silence."""
 SILENCE_SECONDS = 0.4
 QUIET_SECONDS = 0.2
+
+
+class Reviser(Protocol):
+    """Decides which chunks that left early go on, and how far: a policy that is also asked at a piece's end."""
+
+    def stop(self, view: ExitView, chunk: ChunkInfo) -> bool:
+        """Decides as a policy does, from the exit on at which the chunk left."""
+        ...
+
+    def revisits(self) -> Iterator[int]:
+        """Gives the numbers of the chunks to go on with, one after another for as long as it can be afforded."""
+        ...
+
+    def revisited(self, index: int, chunk: DecidedChunk) -> None:
+        """Is told how a chunk is now."""
+        ...
+
+    def boundary(self) -> None:
+        """Is told that a piece has ended: its chunks can't be revisited any more."""
+        ...
 
 
 class EncoderStream:
@@ -32,6 +58,10 @@ class EncoderStream:
         policy: Decides where a chunk leaves.
         chunk_frames: Frames in a chunk, one of the bundle's; None for ``full``.
         all_exits: Run every segment on each chunk; what the policy would have taken is reported all the same.
+        keep: How many chunks that left early can be revisited, the last ones of a piece.
+        observe: Is told of each chunk when it is decided.
+        reviser: Decides at a piece's end which chunks go on; see `Reviser`.
+        clock: Gives seconds.
 
     Raises:
         OptionError: If the bundle doesn't allow the chunk size.
@@ -50,6 +80,10 @@ class EncoderStream:
         *,
         chunk_frames: int | None,
         all_exits: bool = False,
+        keep: int = 0,
+        observe: Callable[[DecidedChunk], None] = lambda chunk: None,
+        reviser: Reviser | None = None,
+        clock: Clock = time.perf_counter,
     ) -> None:
         spec = bundle.spec
         if chunk_frames is not None and chunk_frames not in spec.chunks.allowed:
@@ -57,6 +91,7 @@ class EncoderStream:
             raise OptionError(f"chunk_frames={chunk_frames!r}: bundle {spec.name!r} allows {allowed}, or None for full")
         self._spec, self._engine, self._policy = spec, engine, policy
         self._chunk_frames, self._all_exits = chunk_frames, all_exits
+        self._keep, self._observe, self._reviser, self._clock = keep, observe, reviser, clock
         self._cutter = _cutter(spec, full=chunk_frames is None)
         self._closed = False
         self._utterance = self._start(piece=0, first_frame=0)
@@ -79,9 +114,21 @@ class EncoderStream:
             StreamClosedError: If called twice.
         """
         self._check_open()
-        decided = self._encode(self._cutter.finish()) + self._utterance.flush()
+        decided = self._encode(self._cutter.finish()) + self._utterance.flush() + self.revisit()
         self._closed = True
         return decided
+
+    def revisit(self) -> list[DecidedChunk]:
+        """Goes on with chunks of the current piece that left early, as the reviser says; none without one."""
+        if self._reviser is None:
+            return []
+        revisited: list[DecidedChunk] = []
+        for index in self._reviser.revisits():
+            chunk = self._utterance.revisit(index, self._reviser)
+            if chunk is not None:
+                self._reviser.revisited(index, chunk)
+                revisited.append(chunk)
+        return revisited
 
     def provisional(self) -> LogProbs:
         """Gives exit 1's log-probabilities (T, V) of the frames that aren't decided yet."""
@@ -100,6 +147,9 @@ class EncoderStream:
             all_exits=self._all_exits,
             piece=piece,
             first_frame=first_frame,
+            keep=self._keep,
+            observe=self._observe,
+            clock=self._clock,
         )
 
     def _encode(self, parts: list[Part]) -> list[DecidedChunk]:
@@ -107,7 +157,9 @@ class EncoderStream:
         for part in parts:
             decided += self._utterance.push(part.pcm)
             if part.ends:
-                decided += self._utterance.flush()
+                decided += self._utterance.flush() + self.revisit()
+                if self._reviser is not None:
+                    self._reviser.boundary()
                 self._piece += 1
                 self._first_frame += self._utterance.samples // self._spec.frontend.hop  # pieces are whole frames
                 self._utterance = self._start(self._piece, self._first_frame)

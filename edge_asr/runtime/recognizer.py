@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,26 @@ from edge_asr.audio.reader import AudioReader
 from edge_asr.bundle.bundle import Bundle
 from edge_asr.bundle.models import resolve
 from edge_asr.bundle.schema import FULL
+from edge_asr.decoding.beam_config import BeamConfig
+from edge_asr.decoding.decoder import GREEDY, LM, Decoder
+from edge_asr.decoding.decoding import Decoding
+from edge_asr.decoding.endpoint import EndpointConfig
+from edge_asr.decoding.hotwords import Hotword
+from edge_asr.decoding.ngram import NgramModel
 from edge_asr.decoding.text import Formatter
 from edge_asr.decoding.tokens import TokenTable
-from edge_asr.errors import BundleError, OptionError
-from edge_asr.exits.criterion import CRITERIA, get_criterion
+from edge_asr.errors import OptionError
+from edge_asr.exits.calibrated import calibrated_criterion, calibrated_policy
 from edge_asr.exits.fixed import FixedPolicy
 from edge_asr.exits.policy import Policy
 from edge_asr.exits.threshold import ThresholdPolicy
+from edge_asr.runtime.budget import Budget
+from edge_asr.runtime.controller import BudgetController
+from edge_asr.runtime.device_readers import default_readers
 from edge_asr.runtime.engine import Engine
+from edge_asr.runtime.monitor import Monitor
 from edge_asr.runtime.onnx_engine import OnnxEngine
+from edge_asr.runtime.segment_costs import SegmentCosts
 from edge_asr.runtime.stream import Stream
 from edge_asr.runtime.transcript import Transcript
 
@@ -38,6 +50,9 @@ class Recognizer:
         engine: Runs its graphs.
         tokens: Its token table.
         precision: The precision of the graphs.
+        budget: Kept by every stream that isn't given its own.
+        monitor: Counts what all streams do.
+        costs: What segments cost on this device, by chunk size, as measured so far.
 
     Example:
         >>> recognizer = Recognizer.load("en-tiny")  # doctest: +SKIP
@@ -49,32 +64,44 @@ class Recognizer:
     engine: Engine
     tokens: TokenTable
     precision: str
+    budget: Budget | None = None
+    monitor: Monitor | None = None
+    costs: dict[str, SegmentCosts] = field(default_factory=dict, repr=False, compare=False)
+    _decoders: dict[str, Decoder] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
-    def load(cls, model: str | Path = "en-tiny", *, precision: str | None = None, threads: int = 1) -> Recognizer:
+    def load(
+        cls,
+        model: str | Path = "en-tiny",
+        *,
+        precision: str | None = None,
+        threads: int = 1,
+        budget: Budget | None = None,
+        use_policy: bool = True,
+    ) -> Recognizer:
         """Loads a model.
 
         Args:
             model: A known name, or a bundle's directory.
             precision: Like ``"int8"`` or ``"float32"``; None takes the bundle's default.
             threads: Threads inside one operation.
+            budget: What the device can afford; None for no limit.
+            use_policy: Read the bundle's ``policy.json``; without it there are fixed exits alone.
 
         Raises:
             UnknownModelError: If ``model`` is neither; the message names the known models.
             BundleError: If the bundle is incomplete, damaged, foreign or of another version.
             OptionError: If the bundle lacks the precision, or ``threads`` is less than 1.
         """
-        bundle = Bundle.load(resolve(model))
+        bundle = Bundle.load(resolve(model), use_policy=use_policy)
         precision = bundle.precision(precision)
-        if bundle.policy is not None and bundle.policy.criterion not in CRITERIA:
-            raise BundleError(
-                f"is {bundle.policy.criterion!r}, expected one of {', '.join(CRITERIA)}",
-                file=bundle.path / "policy.json",
-                field="criterion",
-            )
+        if bundle.policy is not None:
+            for chunk in bundle.policy.thresholds:
+                calibrated_criterion(bundle.policy, chunk, file=str(bundle.path / "policy.json"))
         table = bundle.spec.tokens
         tokens = TokenTable.load(bundle.tokens_file, table.size, table.blank)
-        return cls(bundle, OnnxEngine(bundle, precision, threads), tokens, precision)
+        monitor = Monitor(bundle.spec.encoder.exits, bundle.policy)
+        return cls(bundle, OnnxEngine(bundle, precision, threads), tokens, precision, budget, monitor)
 
     def transcribe(
         self,
@@ -84,6 +111,10 @@ class Recognizer:
         chunk: int | str = 640,
         exit: int | str = AUTO,
         formatter: Formatter | None = None,
+        budget: Budget | None = None,
+        decoder: Decoder | str = AUTO,
+        hotwords: Sequence[Hotword | str] = (),
+        nbest: int = 1,
     ) -> Transcript:
         """Recognises a recording.
 
@@ -93,6 +124,10 @@ class Recognizer:
             chunk: Chunk size in ms, or ``"full"``.
             exit: ``"auto"`` stops where the bundle's thresholds say, a number fixes the depth.
             formatter: Makes the text fit for people; None for lower case.
+            budget: What the device can afford; None takes the recogniser's.
+            decoder: A name, see `decoder`, or what it gave.
+            hotwords: Phrases to prefer.
+            nbest: Most alternatives in the transcript.
 
         Returns:
             The transcript; its ``seconds`` include reading the file.
@@ -103,13 +138,22 @@ class Recognizer:
             OptionError: If an option has a value that the bundle doesn't allow.
         """
         started = time.perf_counter()
+        options: dict[str, Any] = {
+            "chunk": chunk,
+            "exit": exit,
+            "formatter": formatter,
+            "decoder": decoder,
+            "hotwords": hotwords,
+            "nbest": nbest,
+            "budget": budget,
+        }
         if isinstance(audio, (str, Path)):
             with AudioReader(audio) as reader:
-                stream = self.stream(sample_rate=reader.sample_rate, chunk=chunk, exit=exit, formatter=formatter)
+                stream = self.stream(sample_rate=reader.sample_rate, **options)
                 for block in reader.blocks():
                     stream.feed(block)
         else:
-            stream = self.stream(sample_rate=sample_rate, chunk=chunk, exit=exit, formatter=formatter)
+            stream = self.stream(sample_rate=sample_rate, **options)
             stream.feed(np.asarray(audio))
         transcript = stream.finish()
         seconds = time.perf_counter() - started
@@ -124,6 +168,11 @@ class Recognizer:
         formatter: Formatter | None = None,
         policy: Policy | None = None,
         keep_log_probs: bool = False,
+        budget: Budget | None = None,
+        decoder: Decoder | str = AUTO,
+        hotwords: Sequence[Hotword | str] = (),
+        nbest: int = 1,
+        endpoint: EndpointConfig | None = None,
     ) -> Stream:
         """Starts a live recognition.
 
@@ -134,22 +183,60 @@ class Recognizer:
             formatter: Makes the text fit for people; None for lower case.
             policy: Decides instead of ``exit``.
             keep_log_probs: Keep the splice for `Stream.log_probs`.
+            budget: What the device can afford; None takes the recogniser's.
+            decoder: A name, see `decoder`, or what it gave.
+            hotwords: Phrases to prefer.
+            nbest: Most alternatives in the transcript.
+            endpoint: When `Stream.endpoint` says that the utterance is over.
 
         Raises:
             AudioError: If the sample rate is out of range.
             OptionError: If an option has a value that the bundle doesn't allow.
         """
         chunk_frames = self.chunk_frames(chunk)
+        policy = self.policy(exit, chunk) if policy is None else policy
+        budget = self.budget if budget is None else budget
         return Stream(
             self.bundle,
             self.engine,
             self.tokens,
-            self.policy(exit, chunk) if policy is None else policy,
+            policy,
+            controller=None if budget is None else self.controller(budget, policy, chunk),
+            monitor=self.monitor,
             chunk_frames=chunk_frames,
             sample_rate=sample_rate,
             formatter=formatter,
             keep_log_probs=keep_log_probs,
+            decoding=self._start(decoder, hotwords),
+            nbest=nbest,
+            endpoint=endpoint,
         )
+
+    def decoder(self, name: str = AUTO, *, lm: str | Path | None = None, config: BeamConfig | None = None) -> Decoder:
+        """Prepares a decoder, to be shared by streams.
+
+        Args:
+            name: ``"greedy"``, ``"beam"``, ``"lm"``, or ``"auto"``: ``"lm"`` if there is a language model, else
+                ``"greedy"``.
+            lm: The language model's file; None for the bundle's own.
+            config: Widths and weights; None for the defaults.
+
+        Raises:
+            OptionError: If there is no such decoder, or no language model for it.
+            LanguageModelError: If the file isn't a sound language model.
+        """
+        file = self.bundle.lm_file if lm is None else Path(lm)
+        if name == AUTO:
+            name = GREEDY if file is None else LM
+        model = NgramModel.load(file) if name == LM and file is not None else None
+        return Decoder(name, self.tokens.pieces, self.bundle.spec.tokens.blank, lm=model, config=config)
+
+    def _start(self, decoder: Decoder | str, hotwords: Sequence[Hotword | str]) -> Decoding:
+        if isinstance(decoder, str):
+            if decoder not in self._decoders:
+                self._decoders[decoder] = self.decoder(decoder)
+            decoder = self._decoders[decoder]
+        return decoder.start([Hotword(word) if isinstance(word, str) else word for word in hotwords])
 
     def chunk_frames(self, chunk: int | str) -> int | None:
         """Gives the frames of a chunk size in ms, None for ``"full"``.
@@ -184,6 +271,33 @@ class Recognizer:
             raise OptionError(f"exit={exit!r}: bundle {self.bundle.spec.name!r} has exits 1 to {exits}, or {AUTO!r}")
         return FixedPolicy(depth)
 
+    def controller(self, budget: Budget, policy: Policy, chunk: int | str = 640) -> BudgetController:
+        """Makes the controller that keeps a budget around a policy.
+
+        Args:
+            budget: What the device can afford.
+            policy: Decides where the budget doesn't; thresholds come with the bundle's cheaper levels.
+            chunk: Chunk size in ms, or ``"full"``: costs differ.
+
+        Raises:
+            OptionError: If the bundle doesn't allow the chunk size, or has no exit as deep as the budget's.
+        """
+        name, spec, calibrated = str(chunk), self.bundle.spec, self.bundle.policy
+        self.chunk_frames(chunk)
+        policies = [policy]
+        if isinstance(policy, ThresholdPolicy) and calibrated is not None and policy == self._threshold_policy(name):
+            levels = range(1, len(calibrated.levels.get(name, ())) + 1)
+            policies += [calibrated_policy(calibrated, name, level=level) for level in levels]
+        macs = [exit.macs_per_second.get(name, float(exit.exit)) for exit in spec.exits]
+        return BudgetController(
+            budget,
+            policies,
+            exits=spec.encoder.exits,
+            frame_seconds=spec.frame_seconds,
+            costs=self.costs.setdefault(name, SegmentCosts(macs)),
+            readers=default_readers(),
+        )
+
     def _threshold_policy(self, chunk: str) -> Policy:
         spec, calibrated = self.bundle.spec, self.bundle.policy
         advice = f"calibrate the bundle, or fix the depth with exit=1 to {spec.encoder.exits}"
@@ -197,7 +311,7 @@ class Recognizer:
         if chunk not in calibrated.thresholds:
             have = f"thresholds for chunk {', '.join(calibrated.thresholds)}, not {chunk}"
             raise OptionError(f"exit={AUTO!r}: bundle {spec.name!r} has {have}; {advice}")
-        return ThresholdPolicy(get_criterion(calibrated.criterion), calibrated.thresholds[chunk])
+        return calibrated_policy(calibrated, chunk)
 
 
 __all__ = ["AUTO", "Recognizer"]

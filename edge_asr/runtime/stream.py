@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,15 +13,20 @@ import numpy.typing as npt
 from edge_asr.audio.pcm import check_pcm, to_mono
 from edge_asr.audio.resampler import Resampler, check_rate
 from edge_asr.bundle.bundle import Bundle
-from edge_asr.decoding.greedy import GreedyDecoder
+from edge_asr.bundle.schema import FULL
+from edge_asr.decoding.decoding import Alternative, Decoding, GreedyDecoding, Partial
+from edge_asr.decoding.endpoint import EndpointConfig
 from edge_asr.decoding.text import Formatter, lower_case
 from edge_asr.decoding.tokens import TokenTable
+from edge_asr.decoding.words import Word
 from edge_asr.errors import AudioError, OptionError, StreamClosedError
 from edge_asr.exits.policy import Policy
+from edge_asr.runtime.controller import BudgetController
 from edge_asr.runtime.decided_chunk import DecidedChunk, LogProbs
 from edge_asr.runtime.encoder import EncoderStream
 from edge_asr.runtime.engine import Engine
-from edge_asr.runtime.transcript import ChunkResult, TokenResult, Transcript
+from edge_asr.runtime.monitor import Monitor
+from edge_asr.runtime.transcript import ChunkResult, TokenResult, Transcript, WordResult
 
 BLOCK_SECONDS = 1.0
 """Long arrays are taken in blocks of this length, so that temporary memory stays small."""
@@ -39,6 +46,11 @@ class Stream:
         sample_rate: Rate of the audio in Hz.
         formatter: Makes the text fit for people; None for lower case.
         keep_log_probs: Keep the splice for `log_probs`; memory then grows with the length.
+        controller: Keeps a budget, around the policy.
+        monitor: Counts what happens.
+        decoding: Makes text of log-probabilities; None decodes greedily.
+        nbest: Most alternatives in the transcript.
+        endpoint: When `endpoint` says that the utterance is over.
 
     Example:
         >>> stream = Recognizer.load("en-tiny").stream(sample_rate=48_000)  # doctest: +SKIP
@@ -59,11 +71,31 @@ class Stream:
         sample_rate: int = 16_000,
         formatter: Formatter | None = None,
         keep_log_probs: bool = False,
+        controller: BudgetController | None = None,
+        monitor: Monitor | None = None,
+        decoding: Decoding | None = None,
+        nbest: int = 1,
+        endpoint: EndpointConfig | None = None,
     ) -> None:
         self._rate = check_rate(sample_rate)
         self._resampler = Resampler(self._rate, bundle.spec.sample_rate)
-        self._encoder = EncoderStream(bundle, engine, policy, chunk_frames=chunk_frames)
-        self._decoder = GreedyDecoder(bundle.spec.tokens.blank)
+        self._controller, self._monitor = controller, monitor
+        self._chunk_name = FULL if chunk_frames is None else str(bundle.spec.chunk_ms(chunk_frames))
+        self._encoder = EncoderStream(
+            bundle,
+            engine,
+            policy if controller is None else controller,
+            chunk_frames=chunk_frames,
+            keep=0 if controller is None else controller.keep,
+            observe=self._observe,
+            reviser=controller,
+            clock=time.perf_counter if controller is None else controller.clock,
+        )
+        if isinstance(nbest, bool) or not isinstance(nbest, int) or nbest < 1:
+            raise OptionError(f"nbest={nbest!r}: expected 1 or more")
+        self._decoding = GreedyDecoding(tokens.pieces, bundle.spec.tokens.blank) if decoding is None else decoding
+        self._nbest = nbest
+        self._rules = EndpointConfig() if endpoint is None else endpoint
         self._frame_seconds = bundle.spec.frame_seconds
         self._table = tokens
         self._format: Formatter = lower_case if formatter is None else formatter
@@ -71,11 +103,13 @@ class Stream:
         self._width = bundle.spec.tokens.size
         self._samples = 0
         self._seconds = 0.0
-        self._text = ""  # of the decided chunks, with a space before each word
         self._piece = 0
         self._audio_end = 0  # first frame after the audio decided so far
         self._chunks: list[ChunkResult] = []
-        self._tokens: list[TokenResult] = []
+        # The decoder counts frames on, also those of a piece's tail, which take no time: where each chunk begins
+        # in its count, its first frame in the audio, and the first frame after the audio known by then.
+        self._places: list[tuple[int, int, int]] = []
+        self._decoded = 0
         self._closed = False
 
     def feed(self, pcm: npt.NDArray[Any]) -> None:
@@ -96,14 +130,29 @@ class Stream:
         for start in range(0, len(pcm), size):
             mono = to_mono(pcm[start : start + size])
             self._samples += len(mono)
-            self._take(self._encoder.push(self._resampler.push(mono)))
+            self._arrive(self._encoder.push(self._resampler.push(mono)))
         self._seconds += time.perf_counter() - started
 
     @property
     def partial(self) -> str:
         """The text so far: decided chunks, then exit 1's view of what isn't decided yet (it may change)."""
-        provisional = self._decoder.peek(self._encoder.provisional())
-        return self._finished_text(self._text + self._table.join(token.id for token in provisional))
+        return self._format(self._partial().text)
+
+    @property
+    def stable(self) -> str:
+        """The part of `partial` that is unlikely to change: what to show in black, the rest in grey."""
+        partial = self._partial()
+        return self._format(" ".join(partial.text.split()[: partial.stable]))
+
+    @property
+    def endpoint(self) -> bool:
+        """Whether the utterance seems to be over; time to call `finish` and to start another stream."""
+        last = self._decoding.last_token_frame
+        seconds = self._decoded * self._frame_seconds
+        return self._rules.reached(seconds, None if last is None else last * self._frame_seconds)
+
+    def _partial(self) -> Partial:
+        return self._decoding.partial(self._encoder.provisional())
 
     @property
     def log_probs(self) -> LogProbs:
@@ -128,42 +177,99 @@ class Stream:
         if not self._samples:
             raise AudioError("the audio is empty: no sample was fed")
         self._closed = True
-        self._take(self._encoder.push(self._resampler.finish()))
-        self._take(self._encoder.flush())
+        self._arrive(self._encoder.push(self._resampler.finish()))
+        self._arrive(self._encoder.flush())
         duration = self._samples / self._rate
         frames = sum(chunk.frames for chunk in self._chunks)
+        decoded = self._decoding.result(self._nbest)
+        pieces = self._table.pieces
+        tokens = (TokenResult(t.id, pieces[t.id], self._time(t.frame), t.log_prob) for t in decoded.tokens)
+        words = tuple(self._word(word, duration) for word in decoded.words)
+        alternatives = (Alternative(self._format(one.text), one.score) for one in decoded.alternatives)
         self._seconds += time.perf_counter() - started
         return Transcript(
-            text=self._finished_text(self._text),
+            text=self._format(decoded.text),
             duration=duration,
             seconds=self._seconds,
             rtf=self._seconds / duration,
             mean_exit=sum(chunk.exit * chunk.frames for chunk in self._chunks) / max(1, frames),
             chunks=tuple(self._chunks),
-            tokens=tuple(self._tokens),
+            tokens=tuple(tokens),
+            words=words,
+            alternatives=tuple(alternatives),
         )
+
+    def _word(self, word: Word, duration: float) -> WordResult:
+        start, end = (min(duration, self._time(frame)) for frame in (word.start, word.end))
+        exit = self._chunks[self._place(word.start)].exit
+        return WordResult(self._format(word.word), start, max(start, end), word.confidence, exit)
+
+    def _place(self, frame: int) -> int:
+        """The chunk of a frame in the decoder's count."""
+        return max(0, bisect_right(self._places, frame, key=lambda place: place[0]) - 1)
+
+    def _time(self, frame: int) -> float:
+        """The seconds of audio at a frame in the decoder's count."""
+        begin, first, end = self._places[self._place(frame)]
+        return min(first + frame - begin, end) * self._frame_seconds
 
     def _check_open(self) -> None:
         if self._closed:
             raise StreamClosedError("the stream was finished; start another one")
 
-    def _finished_text(self, text: str) -> str:
-        return self._format(" ".join(text.split()))
+    def revisit(self) -> None:
+        """Spends what the budget has left over on unsure chunks, now: for a host that is idle.
+
+        At the end of each piece of audio, and of all, this happens by itself.
+
+        Raises:
+            StreamClosedError: After `finish`.
+        """
+        self._check_open()
+        self._arrive(self._encoder.revisit())
+
+    def _observe(self, chunk: DecidedChunk) -> None:
+        limit = None
+        if self._controller is not None:
+            limit = self._controller.limit(chunk.n_valid)
+            self._controller.observe(chunk)
+        if self._monitor is not None:
+            self._monitor.observe(chunk, self._chunk_name, self._frame_seconds, limit)
+
+    def _arrive(self, decided: list[DecidedChunk]) -> None:
+        """Takes chunks; one that comes again replaces what it was."""
+        for chunk in decided:
+            if not chunk.revisited:
+                self._take([chunk])
+                continue
+            number = len(self._places) - 1
+            while self._places[number][1] != chunk.first_frame:
+                number -= 1
+            before, taken = self._chunks[number], chunk.stats[chunk.exit - 1]
+            self._chunks[number] = replace(
+                before,
+                exit=chunk.exit,
+                entropy=taken.entropy,
+                max_posterior=taken.max_posterior,
+                criteria=chunk.stats,
+            )
+            self._decoding.replace(number, chunk.log_probs)
+            if self._kept is not None:
+                self._kept[number] = chunk.log_probs
+            if self._monitor is not None:
+                self._monitor.revisited(chunk, before.exit, sum(chunk.segment_seconds[before.exit :]))
 
     def _take(self, decided: list[DecidedChunk]) -> None:
         for chunk in decided:
             if chunk.piece != self._piece:
                 self._piece = chunk.piece
-                self._decoder.boundary()
-                self._text += " "  # pieces are cut where it is silent: between words
+                self._decoding.boundary()  # pieces are cut where it is silent: between words
             if chunk.n_audio:
                 self._audio_end = chunk.first_frame + chunk.n_audio
             self._chunks.append(self._record(chunk))
-            tokens = self._decoder.push(chunk.log_probs, chunk.first_frame)
-            self._text += self._table.join(token.id for token in tokens)
-            for token in tokens:
-                seconds = min(token.frame, self._audio_end) * self._frame_seconds
-                self._tokens.append(TokenResult(token.id, self._table.pieces[token.id], seconds, token.log_prob))
+            self._places.append((self._decoded, chunk.first_frame, self._audio_end))
+            self._decoded += len(chunk.log_probs)
+            self._decoding.push(chunk.log_probs)
             if self._kept is not None:
                 self._kept.append(chunk.log_probs)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge_asr.decoding.decoding import Alternative
 from edge_asr.exits.stats import ExitStats
 
 
@@ -41,6 +42,25 @@ class TokenResult:
 
 
 @dataclass(frozen=True, slots=True)
+class WordResult:
+    """A recognised word.
+
+    Attributes:
+        word: For people: formatted as the text is.
+        start: Begin in seconds of audio.
+        end: End in seconds of audio.
+        confidence: How likely it is to be right, from 0 to 1.
+        exit: The exit of the chunk in which it begins.
+    """
+
+    word: str
+    start: float
+    end: float
+    confidence: float
+    exit: int
+
+
+@dataclass(frozen=True, slots=True)
 class Transcript:
     """What was said.
 
@@ -52,6 +72,8 @@ class Transcript:
         mean_exit: Mean of the exits taken, weighted by frames.
         chunks: Each chunk's record.
         tokens: Each token's record.
+        words: Each word's record.
+        alternatives: The n best texts with their scores, the best first; as many as were asked for at most.
     """
 
     text: str
@@ -61,3 +83,5 @@ class Transcript:
     mean_exit: float
     chunks: tuple[ChunkResult, ...]
     tokens: tuple[TokenResult, ...]
+    words: tuple[WordResult, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()

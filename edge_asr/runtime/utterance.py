@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,9 +14,23 @@ from edge_asr.bundle.schema import BundleSpec
 from edge_asr.errors import AudioError, BundleError, NumericError
 from edge_asr.exits.policy import Policy
 from edge_asr.exits.stats import ChunkInfo, ExitStats
+from edge_asr.exits.view import ExitView
 from edge_asr.runtime.decided_chunk import DecidedChunk, LogProbs
 from edge_asr.runtime.engine import Array, Engine
 from edge_asr.runtime.frame_buffer import FrameBuffer
+
+Clock = Callable[[], float]
+
+
+@dataclass(slots=True)
+class ChunkPass:
+    """A chunk on its way through the segments: what the next one needs, and what the exits so far say."""
+
+    info: ChunkInfo
+    n_audio: int
+    inputs: dict[str, Array]
+    hidden: Array
+    views: list[ExitView]
 
 
 class UtteranceEncoder:
@@ -32,6 +48,9 @@ class UtteranceEncoder:
         all_exits: Run every segment, whatever the policy says; its choice is reported all the same.
         piece: The number to report as `DecidedChunk.piece`.
         first_frame: The number of the utterance's first frame.
+        keep: How many of the last chunks that left early are kept, so that `revisit` can go on with them.
+        observe: Is told of each chunk when it is decided.
+        clock: Gives seconds.
     """
 
     def __init__(
@@ -44,10 +63,16 @@ class UtteranceEncoder:
         all_exits: bool = False,
         piece: int = 0,
         first_frame: int = 0,
+        keep: int = 0,
+        observe: Callable[[DecidedChunk], None] = lambda chunk: None,
+        clock: Clock = time.perf_counter,
     ) -> None:
         sizes = spec.encoder
         self._engine, self._policy, self._all_exits = engine, policy, all_exits
         self._chunk_frames, self._piece, self._first_frame = chunk_frames, piece, first_frame
+        self._kept: deque[ChunkPass] = deque(maxlen=keep)
+        self._observe, self._clock = observe, clock
+        self._blank, self._previous_exit = spec.tokens.blank, 0
         self._exits, self._tail = sizes.exits, sizes.tail_frames
         self._dim, self._tokens = sizes.dim, spec.tokens.size
         self._hop, self._overlap = spec.frontend.hop, spec.frontend.overlap
@@ -125,7 +150,7 @@ class UtteranceEncoder:
 
     def _run_trunk(self, n_valid: int) -> None:
         """Runs frontend and trunk on the next frames, and moves the samples on."""
-        started = time.perf_counter()
+        started = self._clock()
         frames = n_valid + n_valid % 2
         size = self._overlap + frames * self._hop
         self._pcm[self._fill : size] = 0.0
@@ -145,7 +170,7 @@ class UtteranceEncoder:
         left = max(0, self._fill - done)
         self._pcm[:left] = self._pcm[done : done + left]  # NumPy copies overlapping memory safely
         self._fill = left
-        self._seconds.append(np.full((n_valid, 1), (time.perf_counter() - started) / n_valid))
+        self._seconds.append(np.full((n_valid, 1), (self._clock() - started) / n_valid))
 
     def _decide(self) -> list[DecidedChunk]:
         """Decides all chunks whose look-ahead is there."""
@@ -171,43 +196,92 @@ class UtteranceEncoder:
     def _decide_chunk(self, n_valid: int, n_right: int) -> DecidedChunk:
         start, end = self._next, self._next + n_valid
         frames = n_valid + n_valid % 2
-        chunk = ChunkInfo(self._index, start, n_valid, self._chunk_frames, self._exits)
-        log_probs = [self._log_probs.rows(start, end).copy()]
-        stats = [_mean(self._stats.rows(start, end))]
-        seconds = [float(self._seconds.rows(start, end).sum())]
         inputs: dict[str, Array] = {
             "window": self._memory.rows(start - self._history, start + frames + self._look)[None],
             "n_valid": np.array([n_valid], dtype=np.int64),
             "n_left": np.array([min(self._history, start)], dtype=np.int64),
             "n_right": np.array([n_right], dtype=np.int64),
         }
-        hidden: Array = self._hidden.rows(start, start + frames)[None]
-        taken: int | None = None
-        for exit in range(1, self._exits + 1):
-            if exit > 1:
-                started = time.perf_counter()
-                outputs = self._run(f"segment{exit}", inputs | {"frames": hidden}, self._shapes(frames))
-                _check_numbers(f"segment{exit}", outputs, n_valid)
-                hidden = outputs["hidden"]
-                log_probs.append(outputs["log_probs"][0, :n_valid])
-                stats.append(_mean(outputs["stats"][0, :n_valid]))
-                seconds.append(time.perf_counter() - started)
-            if taken is None and (exit == self._exits or self._policy.stop(exit, stats[-1], chunk)):
-                taken = exit
-                if not self._all_exits:
-                    break
-        assert taken is not None
         audio_frames = -(-self._samples // self._hop) if self._total is not None else end
+        chunk = ChunkPass(
+            info=ChunkInfo(self._index, start, n_valid, self._chunk_frames, self._exits, self._previous_exit),
+            n_audio=max(0, min(n_valid, audio_frames - start)),
+            inputs=inputs,
+            hidden=self._hidden.rows(start, start + frames)[None],
+            views=[
+                ExitView.of(
+                    1,
+                    self._stats.rows(start, end).copy(),
+                    self._log_probs.rows(start, end).copy(),
+                    seconds=float(self._seconds.rows(start, end).sum()),
+                    blank=self._blank,
+                )
+            ],
+        )
+        taken = self._advance(chunk, self._policy, all_exits=self._all_exits)
+        self._previous_exit = taken
+        if self._kept.maxlen and taken < self._exits:
+            chunk.inputs["window"], chunk.hidden = chunk.inputs["window"].copy(), chunk.hidden.copy()
+            self._kept.append(chunk)
+        decided = self._decided(chunk, taken)
+        self._observe(decided)
+        return decided
+
+    def revisit(self, index: int, policy: Policy) -> DecidedChunk | None:
+        """Goes on with a chunk that left early.
+
+        Args:
+            index: The chunk's number in the piece.
+            policy: Is asked from the exit on at which the chunk left.
+
+        Returns:
+            The chunk as it is now; None if it isn't kept, or the policy stops where it left.
+
+        Raises:
+            NumericError: If a graph's output isn't a number.
+        """
+        for chunk in self._kept:
+            if chunk.info.index == index:
+                left = len(chunk.views)
+                taken = self._advance(chunk, policy)
+                if taken == self._exits:
+                    self._kept.remove(chunk)
+                return self._decided(chunk, taken, revisited=True) if taken > left else None
+        return None
+
+    def _advance(self, chunk: ChunkPass, policy: Policy, *, all_exits: bool = False) -> int:
+        """Runs segments until the policy stops, and gives the exit it takes."""
+        taken: int | None = None
+        frames, n_valid = chunk.hidden.shape[1], chunk.info.n_valid
+        while True:
+            view = chunk.views[-1]
+            if taken is None and (view.exit == self._exits or policy.stop(view, chunk.info)):
+                taken = view.exit
+            if taken is not None and (not all_exits or view.exit == self._exits):
+                return taken
+            started = self._clock()
+            graph = f"segment{view.exit + 1}"
+            outputs = self._run(graph, chunk.inputs | {"frames": chunk.hidden}, self._shapes(frames))
+            _check_numbers(graph, outputs, n_valid)
+            chunk.hidden = outputs["hidden"]
+            stats, log_probs = outputs["stats"][0, :n_valid], outputs["log_probs"][0, :n_valid]
+            seconds = self._clock() - started
+            chunk.views.append(ExitView.of(view.exit + 1, stats, log_probs, view, seconds, self._blank))
+
+    def _decided(self, chunk: ChunkPass, taken: int, *, revisited: bool = False) -> DecidedChunk:
+        views = tuple(chunk.views)
         return DecidedChunk(
             piece=self._piece,
-            first_frame=self._first_frame + start,
-            n_valid=n_valid,
-            n_audio=max(0, min(n_valid, audio_frames - start)),
+            first_frame=self._first_frame + chunk.info.first_frame,
+            n_valid=chunk.info.n_valid,
+            n_audio=chunk.n_audio,
             exit=taken,
-            log_probs=log_probs[taken - 1],
-            stats=tuple(stats),
-            all_log_probs=np.stack(log_probs) if self._all_exits else None,
-            segment_seconds=tuple(seconds),
+            log_probs=views[taken - 1].log_probs,
+            stats=tuple(view.stats for view in views),
+            all_log_probs=np.stack([view.log_probs for view in views]) if self._all_exits else None,
+            segment_seconds=tuple(view.seconds for view in views),
+            views=views,
+            revisited=revisited,
         )
 
     def _shapes(self, frames: int) -> dict[str, tuple[int, int]]:
@@ -225,10 +299,6 @@ class UtteranceEncoder:
 def max_full_samples(spec: BundleSpec) -> int:
     """Gives the most samples of a piece in ``full`` mode, so that it fits with its tail."""
     return (spec.chunks.full_max_frames // 2 * 2 - spec.encoder.tail_frames) * spec.frontend.hop
-
-
-def _mean(stats: Array) -> ExitStats:
-    return ExitStats(*(float(value) for value in stats.mean(axis=0, dtype=np.float64)))
 
 
 def _check_numbers(graph: str, outputs: Mapping[str, Array], n_valid: int) -> None:

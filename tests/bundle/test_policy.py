@@ -41,7 +41,7 @@ def test_a_valid_policy(pristine: Path) -> None:
     [
         ("format", ..., "format", "missing"),
         ("format", "edge-asr-bundle", "format", "expected 'edge-asr-policy'"),
-        ("version", 2, "version", "is 2, expected 1"),
+        ("version", 3, "version", "is 3, expected 1 or 2"),
         ("precision", "int4", "precision", "expected one of: int8, float32"),
         ("precision", "float32", "graphs", "calibrated on other graphs"),
         ("graphs", "0" * 64, "graphs", "calibrated on other graphs"),
@@ -58,6 +58,9 @@ def test_a_valid_policy(pristine: Path) -> None:
         ("thresholds", {"640": [1, None]}, "thresholds.640[1]", "finite number"),
         ("thresholds", {"full": [1, float("nan")]}, "thresholds.full[1]", "finite number"),
         ("calibration", 3, "calibration", "expected an object"),
+        ("version", True, "version", "is True, expected 1 or 2"),
+        ("hysteresis", 0.1, "hysteresis", "allowed from version 2 on"),
+        ("temperatures", {}, "temperatures", "allowed from version 2 on"),
     ],
 )
 def test_a_wrong_policy(fake: Path, field: str, value: Any, named: str, message: str) -> None:
@@ -83,3 +86,51 @@ def test_a_policy_that_is_not_json(fake: Path) -> None:
     (fake / "policy.json").write_text("{")
     with pytest.raises(BundleError, match=r"policy\.json: isn't valid JSON"):
         Bundle.load(fake)
+
+
+def reference(**changes: Any) -> dict[str, Any]:
+    entry = {"edges": [0.1, 0.2], "shares": [0.25, 0.25, 0.5], "stop": 0.3} | changes
+    return {"640": [entry, {"edges": [], "shares": [1.0], "stop": 0.0}]}
+
+
+def test_version_2_has_more(fake: Path) -> None:
+    edit(
+        fake,
+        version=2,
+        levels={"640": [[1.0, 2.0], [3.0, 4.0]]},
+        temperatures={"640": [1.0, 1.5, 1.0]},
+        parameters={"640": {"features": []}},
+        hysteresis=0.05,
+        reference=reference(),
+    )
+    policy = Bundle.load(fake).policy
+    assert policy is not None
+    assert policy.levels["640"] == ((1.0, 2.0), (3.0, 4.0))
+    assert policy.temperatures["640"] == (1.0, 1.5, 1.0)
+    assert policy.parameters["640"] == {"features": []}
+    assert policy.hysteresis == 0.05
+    assert policy.reference["640"][0].stop == 0.3
+
+
+@pytest.mark.parametrize(
+    ("changes", "named", "message"),
+    [
+        ({"levels": {"640": [[1.0]]}}, "levels.640.0", "has 1 thresholds, expected 2"),
+        ({"levels": {"640": 3}}, "levels.640", "expected a list"),
+        ({"levels": {"641": []}}, "levels.641", "isn't a chunk"),
+        ({"temperatures": {"640": [1.0, 1.0]}}, "temperatures.640", "has 2 temperatures, expected 3"),
+        ({"temperatures": {"640": [1.0, 0.0, 1.0]}}, "temperatures.640", "expected numbers above 0"),
+        ({"hysteresis": -1}, "hysteresis", "expected a number from 0"),
+        ({"parameters": {"640": []}}, "parameters.640", "expected an object"),
+        ({"reference": reference(edges=[0.2, 0.1])}, "reference.640[0].edges", "aren't ascending"),
+        ({"reference": reference(shares=[1.0])}, "reference.640[0].shares", "expected 3 numbers"),
+        ({"reference": reference(stop=2)}, "reference.640[0].stop", "a share from 0 to 1"),
+        ({"reference": {"640": []}}, "reference.640", "has 0 entries, expected 2"),
+    ],
+)
+def test_a_wrong_policy_of_version_2(fake: Path, changes: dict[str, Any], named: str, message: str) -> None:
+    edit(fake, version=2, **changes)
+    with pytest.raises(BundleError) as caught:
+        Bundle.load(fake)
+    assert caught.value.field == named
+    assert message in str(caught.value)

@@ -106,7 +106,7 @@ def test_limit_is_a_seeded_sample(run: Run, fake_model: Path, manifest: Path, tm
     [
         ["--limit", "0"],
         ["--chunk", "100"],
-        ["--decoder", "beam"],
+        ["--decoder", "beams"],
         ["--seed", "x"],
         ["--threads", "0"],
         ["--exit", "1"],

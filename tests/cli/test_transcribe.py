@@ -48,7 +48,17 @@ def test_json_is_the_transcript(run: Run, fake_model: Path, audio: Path, options
     assert result.exit_code == 0
     (line,) = result.stdout.splitlines()
     found = json.loads(line)
-    assert list(found) == ["file", "text", "duration", "seconds", "rtf", "mean_exit", "chunks"]
+    assert list(found) == [
+        "file",
+        "text",
+        "decoder",
+        "duration",
+        "seconds",
+        "rtf",
+        "mean_exit",
+        "words",
+        "chunks",
+    ]
     given = dict(zip(options[::2], options[1::2], strict=True))
     expected = Recognizer.load(fake_model).transcribe(
         audio, chunk=given.get("--chunk", 640), exit=given.get("--exit", "auto")
@@ -148,7 +158,7 @@ def test_a_bad_file_does_not_lose_the_others(run: Run, fake_model: Path, samples
 @pytest.mark.parametrize(
     ("options", "allowed"),
     [
-        (["--decoder", "beam"], "greedy"),
+        (["--decoder", "beams"], "greedy"),
         (["--chunk", "500"], "640"),
         (["--format", "srt"], "json"),
         (["--exit", "deep"], "auto"),
@@ -205,3 +215,15 @@ def test_an_error_of_ours_is_one_line_too(
     assert line == "error: unexpected ZeroDivisionError: a bug in two lines (--debug shows where)"
     result = run("transcribe", audio, "--model", fake_model, "--debug")
     assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_a_budget_and_a_monitor(run: Run, fake_model: Path, samples: Path, tmp_path: Path) -> None:
+    file, log = min(samples.glob("*.flac")), tmp_path / "monitor.json"
+    options = ["--model", fake_model, "--exit", "3", "--format", "json", "--monitor", log]
+    result = run("transcribe", file, *options, "--budget", "max_exit=2")
+    assert result.exit_code == 0, result.stderr
+    assert {chunk["exit"] for chunk in json.loads(result.stdout)["chunks"]} == {2}
+    assert json.loads(log.read_text())["exits"]["2"] > 0
+    assert "budget: rtf=0.0" in run("transcribe", file, *options, "--budget", "rtf=0").stderr
+    options[-1] = tmp_path / "no" / "where.json"
+    assert "cannot be written" in run("transcribe", file, *options).stderr

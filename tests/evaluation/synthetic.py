@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -27,7 +28,8 @@ def chunk(index: int, words: Sequence[str], entropies: Sequence[float], piece: i
             log_probs[exit, 3, TOKENS.pieces.index(WORD_START + word)] = 1.0
     info = ChunkInfo(index, index * FRAMES, FRAMES, FRAMES, exits)
     stats = tuple(ExitStats(entropy, 1.0 - entropy / 10, 1.0 - entropy / 5, 0.5) for entropy in entropies)
-    return RecordedChunk(info, stats, log_probs, piece)
+    frames: Any = np.repeat(np.array(stats)[:, None], FRAMES, axis=1)  # float64, so that means are exact
+    return RecordedChunk(info, frames, log_probs, piece)
 
 
 def recording(name: str, text: str, chunks: Sequence[RecordedChunk]) -> Recording:

@@ -3,63 +3,86 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_asr.errors import DataError, OptionError
-from edge_asr.evaluation.calibration import calibrate, thresholds, write_policy
+from edge_asr.evaluation.calibration import calibrate, halves, write_policy
+from edge_asr.evaluation.chunk_table import ChunkTable
+from edge_asr.evaluation.gate_training import logistic_regression, train_gate
+from edge_asr.evaluation.goal import Goal
 from edge_asr.evaluation.recording import Recording
+from edge_asr.evaluation.temperature import fit_temperatures
+from edge_asr.evaluation.threshold_path import common_path, threshold_path
 from edge_asr.exits.criterion import CRITERIA, get_criterion
+from edge_asr.exits.threshold import ThresholdPolicy
 from tests.evaluation.synthetic import TOKENS, WORDS, chunk, recording
 
 MACS = (1.0, 2.0, 3.0)
 ENTROPY = get_criterion("frame_entropy")
 
 
-def easy_and_hard() -> list[Recording]:
-    """Nine easy utterances, right and sure from exit 1 on, and one hard one, right at the last exit only."""
-    easy = [recording(f"e{i}", "ONE", [chunk(0, ["ONE"] * 3, [0.1 + i / 1000, 0.1, 0.1])]) for i in range(9)]
-    return [*easy, recording("hard", "TWO", [chunk(0, ["THREE", "FOUR", "TWO"], [2.0, 1.0, 0.5])])]
+def table_of(recordings: Sequence[Recording]) -> ChunkTable:
+    return ChunkTable(recordings, MACS, TOKENS)
 
 
-def test_easy_chunks_leave_early_and_hard_ones_go_on() -> None:
-    result = calibrate(easy_and_hard(), ENTROPY, MACS, TOKENS, max_relative_wer_loss=0.0)
+def easy_and_hard(count: int = 20) -> list[Recording]:
+    """Easy utterances, right and sure from exit 1 on, and hard ones, right at the last exit only."""
+    easy = [recording(f"e{i}", "ONE", [chunk(0, ["ONE"] * 3, [0.1 + i / 1000, 0.1, 0.1])]) for i in range(count)]
+    hard = [recording(f"h{i}", "TWO", [chunk(0, ["THREE", "FOUR", "TWO"], [2.0, 1.0, 0.5])]) for i in range(count)]
+    return easy + hard
+
+
+@pytest.mark.parametrize("name", ["frame_entropy", "max_posterior", "learned_gate"])
+def test_easy_chunks_leave_early_and_hard_ones_go_on(name: str) -> None:
+    table = table_of(easy_and_hard())
+    result = calibrate(table, get_criterion(name), Goal(max_loss=0.0))
     assert result.full_depth.wer == result.chosen.wer == 0.0
-    assert result.full_depth.mean_macs_per_second == 3.0
-    assert result.chosen.mean_macs_per_second == pytest.approx((9 * 1.0 + 3.0) / 10)
-    assert result.chosen.mean_exit == pytest.approx(1.2)
-    assert 0.108 <= result.chosen.threshold < 1.0
-
-
-def test_the_other_direction() -> None:
-    result = calibrate(easy_and_hard(), get_criterion("max_posterior"), MACS, TOKENS, max_relative_wer_loss=0.0)
-    assert result.chosen.mean_exit == pytest.approx(1.2)
-    assert 1 - 1.0 / 10 < result.chosen.threshold <= 1 - 0.108 / 10
+    assert result.full_depth.mean_cost == 3.0
+    assert result.chosen.mean_cost == pytest.approx(2.0, abs=0.15)
+    assert result.chosen.histogram[0] >= 0.4
+    assert result.held_out == 20
+    assert result.loss[0] in (0.0, -1.0)  # no error at all at full depth
+    policy = ThresholdPolicy(result.criterion, result.thresholds)
+    assert table.point(table.taken_by(policy)) == result.chosen
+    assert [
+        table.cost(table.taken(table.values(result.criterion), level, small_is_sure=name == "frame_entropy"))
+        for level in result.levels
+    ][-1] == 1.0
 
 
 def test_full_depth_where_every_early_exit_is_wrong() -> None:
-    data = [recording("a", "ONE", [chunk(0, ["TWO", "TWO", "ONE"], [0.1, 0.1, 0.1])])]
-    result = calibrate(data, ENTROPY, MACS, TOKENS)
+    data = [recording(f"u{i}", "ONE", [chunk(0, ["TWO", "TWO", "ONE"], [0.1, 0.1, 0.1])]) for i in range(4)]
+    result = calibrate(table_of(data), ENTROPY, Goal(max_loss=0.02))
     assert result.chosen == result.full_depth
-    assert result.chosen.threshold < 0.1
+    assert all(threshold < 0.1 for threshold in result.thresholds)
 
 
-def test_the_allowed_loss_is_relative_to_full_depth() -> None:
-    """Full depth errs once in 4 words: 100 % more errors are two, so one cheap error is allowed."""
-    data = [
-        recording("a", "ONE", [chunk(0, ["ONE"] * 3, [0.1] * 3)]),
-        recording("b", "ONE", [chunk(0, ["TWO", "TWO", "ONE"], [0.2, 0.2, 0.2])]),
-        recording("c", "ONE", [chunk(0, ["TWO", "TWO", "ONE"], [0.3, 0.3, 0.3])]),
-        recording("d", "ONE", [chunk(0, ["FIVE", "FIVE", "FIVE"], [0.4, 0.4, 0.4])]),
-    ]
-    exits = {
-        loss: calibrate(data, ENTROPY, MACS, TOKENS, max_relative_wer_loss=loss).chosen.mean_exit
-        for loss in (0.0, 1.0, 2.0)
-    }
-    assert exits == {0.0: 2.5, 1.0: 2.0, 2.0: 1.0}
+def test_a_mean_cost() -> None:
+    table = table_of(easy_and_hard())
+    for budget, wer in ((3.0, 0.0), (2.2, 0.0), (1.5, 0.5), (1.0, 0.5)):
+        point = calibrate(table, ENTROPY, Goal(mean_macs=budget)).chosen
+        assert point.mean_cost <= budget
+        assert point.wer == wer
+    with pytest.raises(OptionError, match="impossible, exit 1 alone costs 1"):
+        calibrate(table, ENTROPY, Goal(mean_macs=0.9))
+
+
+def test_a_promised_loss_needs_enough_utterances() -> None:
+    def noisy(count: int) -> list[Recording]:
+        """Full depth errs in every tenth utterance, exit 1 in the same ones."""
+        said = [("ONE", "ONE") if i % 10 else ("ONE", "TWO") for i in range(count)]
+        return [recording(f"u{i}", t, [chunk(0, [s] * 3, [0.1] * 3)]) for i, (t, s) in enumerate(said)]
+
+    few = calibrate(table_of(noisy(20)), ENTROPY, Goal(max_loss=0.5, confidence=0.9))
+    many = calibrate(table_of(noisy(1200)), ENTROPY, Goal(max_loss=0.5, confidence=0.9))
+    assert (few.certified, few.chosen.mean_exit) == (False, 3.0)
+    assert (many.certified, many.chosen.mean_exit) == (True, 1.0)
 
 
 WORD = st.sampled_from(["", *WORDS])
@@ -69,6 +92,7 @@ DATA = st.lists(
 )
 
 
+@settings(max_examples=60)
 @given(DATA, st.sampled_from(sorted(CRITERIA)), st.sampled_from([0.0, 0.02, 0.5]))
 def test_promises(data: list[tuple[str, list[list[tuple[str, float]]]]], name: str, loss: float) -> None:
     recordings = [
@@ -79,26 +103,89 @@ def test_promises(data: list[tuple[str, list[list[tuple[str, float]]]]], name: s
         )
         for i, (text, chunks) in enumerate(data)
     ]
-    result = calibrate(recordings, get_criterion(name), MACS, TOKENS, max_relative_wer_loss=loss, steps=10)
+    table = table_of(recordings)
+    result = calibrate(table, get_criterion(name), Goal(max_loss=loss))
     assert result.full_depth.mean_exit == 3.0
     assert result.chosen.wer <= result.full_depth.wer * (1 + loss)
-    assert result.chosen.mean_macs_per_second <= result.full_depth.mean_macs_per_second
-    costs = [point.mean_macs_per_second for point in result.points]
-    assert costs == sorted(costs, reverse=True)  # from strict to lenient: each threshold costs no more
-    assert costs[-1] == MACS[0]
+    assert result.chosen.mean_cost <= result.full_depth.mean_cost
+    policy = ThresholdPolicy(result.criterion, result.thresholds)
+    taken = table.taken_by(policy)
+    assert table.point(taken) == result.chosen  # the arrays decide as the policy does
+    start = 0
+    for number, said in enumerate(recordings):  # and the quick scorer says what a stream would say
+        end = start + len(said.chunks)
+        exits = taken[start:end].tolist()
+        assert table.scorer.text(number, exits) == said.text(exits, TOKENS)
+        start = end
+
+
+def test_paths_go_from_full_depth_to_exit_1() -> None:
+    table = table_of(easy_and_hard())
+    for path in (threshold_path(table, ENTROPY), common_path(table, ENTROPY)):
+        taken = [table.taken(table.values(ENTROPY), thresholds, small_is_sure=True) for thresholds in path]
+        assert (taken[0] == 3).all()
+        assert (taken[-1] == 1).all()
+        costs = [table.cost(exits) for exits in taken]
+        assert costs == sorted(costs, reverse=True)
+
+
+def test_a_subset_keeps_what_is_known() -> None:
+    table = table_of(easy_and_hard())
+    table.values(ENTROPY)
+    part = table.subset([1, 30])
+    assert part.harm.tolist() == table.harm[[1, 30]].tolist() == [[0, 0, 0], [1, 1, 0]]
+    assert part.values(ENTROPY).tolist() == table.values(ENTROPY)[[1, 30]].tolist()
+    assert part.errors(part.fixed(1)).tolist() == [0, 1]
+    assert table.with_costs([1, 1, 1]).cost(table.fixed(3)) == 1.0
+
+
+def test_logistic_regression_finds_its_own_model() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((20_000, 2)) * [1.0, 5.0] + [3.0, 0.0]
+    target = (rng.random(len(x)) < 1 / (1 + np.exp(-(0.5 - 1.0 * x[:, 0] + 0.3 * x[:, 1])))).astype(np.float64)
+    assert logistic_regression(x, target, 1.0) == pytest.approx([0.5, -1.0, 0.3], abs=0.1)
+    assert np.isfinite(logistic_regression(x, np.ones(len(x)), 1.0)).all()
+
+
+def test_the_gate_tells_harm() -> None:
+    table = table_of(easy_and_hard())
+    values = table.values(train_gate(table))
+    assert values[:20].min() > 0.8 > 0.3 > values[20:].max()
+
+
+def test_temperatures_find_overconfidence() -> None:
+    rng = np.random.default_rng(0)
+    part = chunk(0, ["", "", ""], [0.1] * 3)
+    frames = 4000
+    scores = rng.standard_normal((frames, 6)).astype(np.float32) * 2
+    logits = np.stack([3 * scores, scores, np.zeros_like(scores)])
+    log_probs = logits - np.log(np.exp(logits).sum(axis=2, keepdims=True))
+    chance = np.exp(log_probs[1])
+    target = (chance.cumsum(axis=1) > rng.random((frames, 1))).argmax(axis=1)
+    log_probs[2] = np.where(np.arange(6) == target[:, None], 0.0, -20.0)
+    said = recording("a", "", [type(part)(part.info, part.frames, log_probs)])
+    found = fit_temperatures([said])
+    assert found[0] == pytest.approx(3.0, rel=0.15)
+    assert found[1] == pytest.approx(1.0, rel=0.15)
+    assert found[2] == 1.0
+
+
+def test_halves() -> None:
+    one, other = halves(9)
+    assert sorted(one + other) == list(range(9))
+    assert halves(9, seed=1) != (one, other)
+    assert halves(1) == ([0], [0])
 
 
 def test_nothing_to_calibrate_on() -> None:
     with pytest.raises(DataError, match="nothing to calibrate on"):
-        thresholds([], ENTROPY)
-    with pytest.raises(DataError, match="nothing to calibrate on"):
-        thresholds([recording("a", "ONE", [chunk(0, ["ONE"], [0.1])])], ENTROPY)
+        table_of([])
 
 
 @pytest.mark.parametrize("loss", [-0.1, float("nan"), float("inf")])
 def test_bad_loss(loss: float) -> None:
-    with pytest.raises(OptionError, match="max_relative_wer_loss"):
-        calibrate(easy_and_hard(), ENTROPY, MACS, TOKENS, max_relative_wer_loss=loss)
+    with pytest.raises(OptionError, match="max_loss"):
+        Goal(max_loss=loss)
 
 
 def test_a_policy_is_written_in_one_step(tmp_path: Path) -> None:

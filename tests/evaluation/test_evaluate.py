@@ -12,13 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_asr.errors import AudioError, BundleError, DataError, OptionError
-from edge_asr.evaluation.calibration import calibrate, policy_document, without_policy, write_policy
+from edge_asr.evaluation.calibration import calibrate, policy_document, write_policy
+from edge_asr.evaluation.chunk_table import ChunkTable
 from edge_asr.evaluation.dataset import Utterance, load_dataset
 from edge_asr.evaluation.evaluate import evaluate, exit_costs
+from edge_asr.evaluation.goal import Goal
 from edge_asr.evaluation.recording import Recording, record
 from edge_asr.evaluation.wer import ErrorCount, char_errors, word_errors
 from edge_asr.exits.criterion import get_criterion
-from edge_asr.exits.stats import ChunkInfo, ExitStats
+from edge_asr.exits.stats import ChunkInfo
+from edge_asr.exits.view import ExitView
 from edge_asr.runtime.recognizer import Recognizer
 
 CHUNKS: list[int | str] = [320, 640, 1280, "full"]
@@ -76,8 +79,8 @@ class Drawn:
     def __init__(self, exits: list[int]) -> None:
         self.exits = exits
 
-    def stop(self, exit: int, stats: ExitStats, chunk: ChunkInfo) -> bool:
-        return exit >= self.exits[chunk.index % len(self.exits)]
+    def stop(self, view: ExitView, chunk: ChunkInfo) -> bool:
+        return view.exit >= self.exits[chunk.index % len(self.exits)]
 
 
 @settings(max_examples=20)
@@ -178,8 +181,9 @@ def test_calibrated_thresholds_keep_their_promise(
         recordings = [record(recognizer, utterance, chunk) for utterance in utterances]
         costs = exit_costs(recognizer.bundle, chunk)
         criterion = get_criterion("max_posterior")
-        chosen[str(chunk)] = calibrate(recordings, criterion, costs, recognizer.tokens, max_relative_wer_loss=0.1)
-    document = policy_document(recognizer.bundle, "int8", "max_posterior", chosen, {"utterances": 5})
+        table = ChunkTable(recordings, costs, recognizer.tokens)
+        chosen[str(chunk)] = calibrate(table, criterion, Goal(max_loss=0.1), temperature_scaling=True)
+    document = policy_document(recognizer.bundle, "int8", chosen, {"utterances": 5})
     write_policy(fake_model_copy / "policy.json", document)
     calibrated = Recognizer.load(fake_model_copy)
     for chunk in CHUNKS:
@@ -188,7 +192,7 @@ def test_calibrated_thresholds_keep_their_promise(
         assert found.auto is not None
         assert found.auto.criterion == "max_posterior"
         assert found.auto.wer == expected.chosen.wer <= found.exits[-1].wer * 1.1
-        assert found.auto.mean_macs_per_second == pytest.approx(expected.chosen.mean_macs_per_second)
+        assert found.auto.mean_macs_per_second == pytest.approx(expected.chosen.mean_cost)
 
 
 def test_a_stale_policy_does_not_stand_in_the_way_of_calibration(fake_model_copy: Path) -> None:
@@ -197,6 +201,5 @@ def test_a_stale_policy_does_not_stand_in_the_way_of_calibration(fake_model_copy
     policy.write_text(stale)
     with pytest.raises(BundleError, match="calibrate again"):
         Recognizer.load(fake_model_copy)
-    with without_policy(fake_model_copy):
-        assert Recognizer.load(fake_model_copy).bundle.policy is None
+    assert Recognizer.load(fake_model_copy, use_policy=False).bundle.policy is None
     assert policy.read_text() == stale

@@ -14,7 +14,8 @@ import torch
 
 from edge_asr.bundle.bundle import Bundle
 from edge_asr.errors import DataError
-from edge_asr.exits.stats import ChunkInfo, ExitStats
+from edge_asr.exits.stats import ChunkInfo
+from edge_asr.exits.view import ExitView
 from edge_asr.model.model import two_speed
 from edge_asr.runtime.encoder import EncoderStream
 from edge_asr.runtime.onnx_engine import OnnxEngine
@@ -28,8 +29,8 @@ class Pattern:
 
     exits: npt.NDArray[np.int64]
 
-    def stop(self, exit: int, stats: ExitStats, chunk: ChunkInfo) -> bool:
-        return exit >= self.exits[chunk.index]
+    def stop(self, view: ExitView, chunk: ChunkInfo) -> bool:
+        return view.exit >= self.exits[chunk.index]
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ import numpy as np
 from edge_asr.audio.pcm import Mono
 from edge_asr.bundle.bundle import Bundle
 from edge_asr.exits.stats import ChunkInfo, ExitStats
+from edge_asr.exits.view import ExitView
 from edge_asr.runtime.engine import Array, Engine
 
 
@@ -33,9 +34,9 @@ class PatternPolicy:
     exits: list[int]
     asked: list[tuple[int, ExitStats, ChunkInfo]] = field(default_factory=list)
 
-    def stop(self, exit: int, stats: ExitStats, chunk: ChunkInfo) -> bool:
-        self.asked.append((exit, stats, chunk))
-        return exit >= self.exits[chunk.index % len(self.exits)]
+    def stop(self, view: ExitView, chunk: ChunkInfo) -> bool:
+        self.asked.append((view.exit, view.stats, chunk))
+        return view.exit >= self.exits[chunk.index % len(self.exits)]
 
 
 @dataclass

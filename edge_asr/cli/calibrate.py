@@ -1,0 +1,213 @@
+"""`edge-asr calibrate`: thresholds for a wanted loss or a wanted cost, written into the model's `policy.json`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from edge_asr.cli.console import command, progress
+from edge_asr.cli.options import Chunk, Debug, Precision, Threads
+from edge_asr.errors import DataError, OptionError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from edge_asr.evaluation.calibration import Calibrated
+
+MAX_LOSS = "2%"
+
+
+@command
+def calibrate(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A known model, or a bundle's folder.")],
+    data: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DATA]", help="Development data, never training data: folder or .jsonl manifest."),
+    ] = None,
+    max_loss: Annotated[
+        str | None, typer.Option("--max-loss", metavar="2%", help="More word errors than full depth (default: 2%).")
+    ] = None,
+    mean_macs: Annotated[
+        float | None, typer.Option("--mean-macs", metavar="MMAC", help="Mean cost in MMAC per second of audio.")
+    ] = None,
+    rtf: Annotated[
+        float | None,
+        typer.Option("--rtf", metavar="X", help="Mean real-time factor, measured on this machine."),
+    ] = None,
+    confidence: Annotated[
+        float | None,
+        typer.Option("--confidence", metavar="0.9", help="Keep the loss with this probability, not just on average."),
+    ] = None,
+    criterion: Annotated[str, typer.Option("--criterion", help="How sure an exit is.")] = "margin",
+    temperature: Annotated[bool, typer.Option("--temperature", help="Fit a temperature per exit first.")] = False,
+    hysteresis: Annotated[
+        float, typer.Option("--hysteresis", min=0, help="How much surer to leave earlier than the chunk before.")
+    ] = 0.0,
+    chunks: Annotated[list[Chunk] | None, typer.Option("--chunk", help="Chunk size; repeat it (default: all).")] = None,
+    from_log: Annotated[
+        Path | None, typer.Option("--from-log", metavar="JSON", help="Re-calibrate from a device's monitor instead.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Write here (default: the model's policy.json).")] = None,
+    cache: Annotated[Path | None, typer.Option("--cache", metavar="DIR", help="Keep recorded passes.")] = None,
+    subset: Annotated[str | None, typer.Option("--subset", metavar="NAME", help="A folder in DATA.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only a sample of N, over all speakers.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Which sample, and which halves of it.")] = 0,
+    precision: Precision = None,
+    threads: Threads = 1,
+    debug: Debug = False,
+) -> None:
+    """Choose the thresholds of a model's exits, for exactly these files.
+
+    All exits run once on DATA; everything else is looked up. Half of the utterances shape the thresholds, the
+    other half judges them: the bounds that are printed and kept are theirs. Thresholds belong to the graphs
+    that were measured: calibrate again after each export.
+    """
+    from rich.console import Console
+
+    from edge_asr.bundle.models import resolve
+
+    folder = resolve(model)
+    target = folder / "policy.json" if out is None else out
+    if from_log is not None:
+        if data is not None or max_loss or mean_macs or rtf:
+            raise OptionError("--from-log goes without DATA and goals: a log has no transcripts")
+        write(target, adapted(folder, from_log))
+        Console(highlight=False).print(f"moved thresholds to what the device saw: {target}", soft_wrap=True)
+        return
+    if data is None:
+        raise OptionError("DATA is missing: development data, or --from-log")
+    if max_loss is None and mean_macs is None and rtf is None:
+        max_loss = MAX_LOSS
+
+    from edge_asr.evaluation import calibration
+    from edge_asr.evaluation.chunk_table import ChunkTable
+    from edge_asr.evaluation.dataset import identity, load_dataset, sample
+    from edge_asr.evaluation.evaluate import exit_costs, exit_seconds
+    from edge_asr.evaluation.exit_log import record_all
+    from edge_asr.evaluation.goal import Goal
+    from edge_asr.exits.criterion import get_criterion
+    from edge_asr.runtime.recognizer import Recognizer
+
+    goal = Goal(
+        max_loss=None if max_loss is None else Goal.parse_loss(max_loss),
+        mean_macs=None if mean_macs is None else mean_macs * 1e6,
+        rtf=rtf,
+        confidence=confidence,
+    )
+    rule = get_criterion(criterion)
+    utterances = sample(load_dataset(data, subset), limit, seed)
+    recognizer = Recognizer.load(folder, precision=precision, threads=threads, use_policy=False)
+    bundle = recognizer.bundle
+    results: dict[str, Calibrated] = {}
+    for chunk in bundle.spec.chunk_names if chunks is None else [c.value for c in chunks]:
+        with progress(f"chunk {chunk}", len(utterances)) as tick:
+            recordings = record_all(recognizer, utterances, chunk, cache=cache, tick=tick)
+        costs = exit_costs(bundle, chunk) if rtf is None else exit_seconds(recordings, bundle.spec.frame_seconds)
+        table = ChunkTable(recordings, costs, recognizer.tokens, bundle.spec.tokens.blank)
+        results[chunk] = calibration.calibrate(table, rule, goal, temperature_scaling=temperature, seed=seed)
+    notes = {
+        "data": data.name if subset is None else f"{data.name}/{subset}",
+        "data_sha256": identity(utterances),
+        "utterances": len(utterances),
+        "goal": {name: value for name, value in goal.as_json().items() if value is not None},
+        "cost": "seconds" if rtf is not None else "macs",
+        "seed": seed,
+        "points": {chunk: result.as_json() for chunk, result in results.items()},
+    }
+    write(target, calibration.policy_document(bundle, recognizer.precision, results, notes, hysteresis))
+    if out is None:
+        Recognizer.load(folder)  # what was written can be read and used
+    console = Console(highlight=False)
+    console.print(table_of(results, "rtf" if rtf is not None else "MMAC/s"))
+    for line in remarks(results, goal.confidence):
+        console.print(line, soft_wrap=True)
+
+
+def write(path: Path, document: dict[str, Any]) -> None:
+    """Write a policy.
+
+    Raises:
+        OptionError: it cannot be written there.
+    """
+    from edge_asr.evaluation.calibration import write_policy
+
+    try:
+        write_policy(path, document)
+    except OSError as error:
+        raise OptionError(f"{str(path)!r} cannot be written: {error.strerror}; --out names another file") from error
+
+
+def adapted(folder: Path, log_file: Path) -> dict[str, Any]:
+    """The model's policy with thresholds moved to a device's log.
+
+    Raises:
+        DataError: the log cannot be read, or is of another policy.
+        OptionError: the model's policy has no reference to compare with.
+    """
+    from edge_asr.bundle.bundle import Bundle
+    from edge_asr.evaluation.reference import log_counts, recalibrated
+    from edge_asr.exits.criterion import get_criterion
+
+    try:
+        log = json.loads(log_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"log {str(log_file)!r} cannot be read: {error}") from error
+    policy = Bundle.load(folder).policy
+    if policy is None or not policy.reference:
+        raise OptionError(f"{str(folder)!r} has no policy.json of version 2 to start from; calibrate it on data first")
+    if not isinstance(log, dict) or log.get("graphs") != policy.graphs or log.get("criterion_name") != policy.criterion:
+        raise DataError(f"log {str(log_file)!r} isn't a monitor's of this model and criterion ({policy.criterion})")
+    document: dict[str, Any] = json.loads((folder / "policy.json").read_text(encoding="utf-8"))
+    seen = [chunk for chunk in policy.reference if chunk in log.get("criterion", {})]
+    if not seen:
+        raise DataError(f"log {str(log_file)!r} has no counts for chunk {', '.join(policy.reference)}")
+    for chunk in seen:
+        counts = log_counts(log, chunk)
+        if len(counts) != policy.exits - 1:
+            raise DataError(f"the log has counts of {len(counts)} exits, expected {policy.exits - 1}")
+        moved = recalibrated(policy.thresholds[chunk], policy.reference[chunk], counts, get_criterion(policy.criterion))
+        document["thresholds"][chunk] = list(moved)
+    document["calibration"]["from_log"] = {"chunks": seen, "thresholds": "moved to the calibration's exit rates"}
+    return document
+
+
+def table_of(results: dict[str, Calibrated], unit: str) -> Table:
+    """The chosen point of each chunk size beside full depth."""
+    from rich.table import Table
+
+    rows = Table()
+    for name in ("chunk", "WER %", "full depth", "loss % held out", "mean exit", unit, "of full"):
+        rows.add_column(name, justify="right")
+    scale = 1.0 if unit == "rtf" else 1e-6
+    for chunk, result in results.items():
+        chosen, full = result.chosen, result.full_depth
+        low, high = (100 * bound for bound in result.loss[1:])
+        rows.add_row(
+            chunk,
+            f"{100 * chosen.wer:.2f}",
+            f"{100 * full.wer:.2f}",
+            f"{100 * result.loss[0]:+.1f} ({low:+.1f} to {high:+.1f})",
+            f"{chosen.mean_exit:.2f}",
+            f"{chosen.mean_cost * scale:.4g}",
+            f"{chosen.mean_cost / full.mean_cost:.0%}" if full.mean_cost else "–",
+        )
+    return rows
+
+
+def remarks(results: dict[str, Calibrated], confidence: float | None) -> list[str]:
+    """What should be said besides."""
+    lines = []
+    for chunk, result in results.items():
+        thresholds = ", ".join(f"{threshold:.4g}" for threshold in result.thresholds)
+        lines.append(f"chunk {chunk}: {result.criterion.name}, thresholds {thresholds}")
+        if confidence is not None and result.chosen.mean_cost >= result.full_depth.mean_cost:
+            what = f"no earlier exit keeps the loss with {confidence:.0%} confidence on {result.held_out} utterances"
+            lines.append(f"chunk {chunk}: {what}; full depth stays (more data, or more loss, would help)")
+        elif confidence is not None:
+            lines.append(
+                f"chunk {chunk}: the loss is kept with {confidence:.0%} confidence for speech like this data's"
+            )
+    return lines

@@ -1,0 +1,362 @@
+"""CTC prefix beam search with a lexicon, a word language model and hotwords; all hypotheses at once in NumPy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_asr.decoding.beam_config import BeamConfig
+from edge_asr.decoding.hotwords import HotwordGraph
+from edge_asr.decoding.hypotheses import BREAK, Floats, Hypotheses, Ints, Node
+from edge_asr.decoding.lexicon import OFF, ROOT, Lexicon
+from edge_asr.decoding.ngram import END, UNKNOWN, NgramModel, State
+from edge_asr.decoding.tokens import WORD_START
+
+LOWEST = -60.0
+"""Log-probabilities below count as this, so that no hypothesis ever has none."""
+NAT = math.log(10.0)
+CACHED = 50_000
+HORIZON, LOOK_EVERY = 375, 64
+"""Frames: hypotheses that differ from the best one further back are dropped; how often it is looked for them."""
+_MIX = np.uint64(0x9E3779B97F4A7C15)
+_BASE = 0x100000001B3
+
+LogProbs = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SearchState:
+    """Where a search stands.
+
+    Attributes:
+        beam: The hypotheses.
+        frame: Frames taken so far.
+        silence: Log-probability of the blanks skipped since the last frame that was searched; None without.
+    """
+
+    beam: Hypotheses
+    frame: int = 0
+    silence: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranked:
+    """A hypothesis that is complete: its score in nats and its last token."""
+
+    score: float
+    history: Node
+
+
+class BeamSearch:
+    """A search; it holds no state of an utterance, every method gives the next `SearchState`.
+
+    Frames are taken one by one, so the result doesn't depend on how they are cut into calls. Sources: Hannun
+    et al. 2014, "First-pass large vocabulary continuous speech recognition using bi-directional recurrent
+    DNNs" (prefix search with a word model); Ortmanns et al. 1996 (look-ahead in a lexical tree).
+
+    Args:
+        config: Widths and weights.
+        pieces: The token table's pieces.
+        blank: Id of the blank.
+        lm: Words and their probabilities; None searches without either.
+        lexicon: `Lexicon.build` of the model's trie for these pieces; only without ``lm`` None.
+        ahead: (nodes + 1,) log10 probability of the best word behind a node, `best_words`.
+        hotwords: Phrases to prefer.
+    """
+
+    def __init__(
+        self,
+        config: BeamConfig,
+        pieces: tuple[str, ...],
+        blank: int = 0,
+        *,
+        lm: NgramModel | None = None,
+        lexicon: Lexicon | None = None,
+        ahead: Floats | None = None,
+        hotwords: HotwordGraph | None = None,
+    ) -> None:
+        self.config, self._blank, self._lm, self._hot = config, blank, lm, hotwords
+        self._open = lm is None or not config.lexicon
+        self._penalty = config.unknown_penalty if lm is not None else 0.0
+        self._lexicon = Lexicon.empty(pieces) if lexicon is None else lexicon
+        self._weight = config.lm_weight * NAT
+        self._ahead = np.zeros(2) if ahead is None else ahead * self._weight
+        self._ahead[ROOT] = 0.0
+        self._unknown = 0.0 if lm is None else self._weight * float(lm.unigrams()[UNKNOWN])
+        self._ahead[OFF] = self._unknown - self._penalty
+        self._starts = np.array([piece.startswith(WORD_START) for piece in pieces])
+        texts = [piece.replace(WORD_START, " ") for piece in pieces]
+        self._factor = np.array([pow(_BASE, len(text), 1 << 64) for text in texts], dtype=np.uint64)
+        self._addend = np.array([_spell(text) for text in texts], dtype=np.uint64)
+        self._skip = math.log(config.blank_skip)
+        self._least = math.log(config.token_min)
+        self._cache: dict[tuple[State, int], tuple[float, State]] = {}
+
+    def start(self) -> SearchState:
+        """Gives the state before the first frame."""
+        hot = HotwordGraph.START if self._hot is None else int(self._hot.space[HotwordGraph.START])
+        return SearchState(Hypotheses.start(() if self._lm is None else self._lm.begin, self._blank, hot))
+
+    def advance(self, state: SearchState, log_probs: LogProbs) -> SearchState:
+        """Takes further frames, (T, V), without NaN."""
+        rows = np.maximum(log_probs.astype(np.float64), LOWEST)
+        skipped = rows[:, self._blank] > self._skip
+        beam, silence = state.beam, state.silence
+        for index, skip in enumerate(skipped.tolist()):
+            row = rows[index]
+            if (state.frame + index) % LOOK_EVERY == 0:
+                beam = _settled(beam, state.frame + index - HORIZON)
+            if skip:
+                silence = (silence or 0.0) + float(row[self._blank])
+                continue
+            if silence is not None:
+                beam, silence = self._after_silence(beam, silence), None
+            beam = self._step(beam, row, state.frame + index)
+        return SearchState(beam, state.frame + len(rows), silence)
+
+    def boundary(self, state: SearchState) -> SearchState:
+        """Ends a piece of audio: the word ends, and the next token isn't a repeat."""
+        beam = self._after_silence(state.beam, state.silence or 0.0)
+        beam = self._commit(beam, np.ones(len(beam.node), dtype=bool))
+        gained = self._closing(beam)
+        hot = beam.hot
+        loan = np.zeros(len(hot))
+        if self._hot is not None:
+            gained = gained + self._hot.end[hot]
+            hot = self._hot.space[hot]
+            loan = self._hot.ahead[hot]
+        moved = replace(
+            beam,
+            last=np.full(len(hot), self._blank, dtype=np.int64),
+            spelled=beam.spelled * np.uint64(_BASE) + np.uint64(_spell(" ")),
+            node=np.full(len(hot), ROOT, dtype=np.int64),
+            bias=beam.bias + gained,
+            ahead=loan,
+            hot=hot,
+            commit=np.zeros(len(hot)),
+            states=beam.following,
+            history=[Node(node, BREAK, state.frame, 0.0) for node in beam.history],
+        )
+        order = np.argsort(-(moved.blank + moved.bias + moved.ahead), kind="stable")
+        return SearchState(_take(moved, order[np.isfinite(moved.bias[order])]), state.frame)
+
+    def rank(self, state: SearchState, *, end: bool = True) -> list[Ranked]:
+        """Ranks the hypotheses, best first; several may have the same text.
+
+        Args:
+            state: Where the search stands.
+            end: Whether the text ends here: then unfinished words and the end of the sentence are scored.
+        """
+        beam = state.beam
+        score = beam.acoustic + beam.bias + beam.ahead
+        if end:
+            beam = self._commit(beam, np.ones(len(beam.node), dtype=bool))
+            score = beam.acoustic + beam.bias + self._closing(beam)
+            if self._lm is not None:
+                score = score + [self._weight * self._score(s, END)[0] for s in beam.following]
+            if self._hot is not None:
+                score = score + self._hot.end[beam.hot]
+        score = score + (state.silence or 0.0)
+        order = np.argsort(-score, kind="stable")
+        return [Ranked(float(score[i]), beam.history[i]) for i in order if np.isfinite(score[i])]
+
+    def _closing(self, beam: Hypotheses) -> Floats:
+        """What each hypothesis gains when its word must end: if none may, all do, as unknown words."""
+        if np.isfinite(beam.commit).any():
+            return beam.commit
+        return np.full(len(beam.commit), self.config.word_bonus - self._penalty)
+
+    def _after_silence(self, beam: Hypotheses, silence: float) -> Hypotheses:
+        blank = beam.acoustic + silence
+        return replace(beam, blank=blank, nonblank=np.full(len(blank), -np.inf))
+
+    def _tokens(self, row: Floats) -> Ints:
+        """The tokens worth trying in a frame."""
+        likely = row > self._least
+        likely[self._blank] = False
+        tokens = np.flatnonzero(likely)
+        if len(tokens) > self.config.tokens:
+            tokens = np.sort(tokens[np.argpartition(-row[tokens], self.config.tokens)[: self.config.tokens]])
+        return tokens
+
+    def _step(self, beam: Hypotheses, row: Floats, frame: int) -> Hypotheses:
+        total = beam.acoustic
+        blank, nonblank = total + row[self._blank], beam.nonblank + row[beam.last]
+        tokens = self._tokens(row)
+        if not len(tokens):
+            return replace(beam, blank=blank, nonblank=nonblank)
+        language = beam.bias + beam.ahead
+        stay = np.logaddexp(blank, nonblank) + language
+        cutoff = stay.max() - self.config.beam
+        starts = self._starts[tokens]
+        if starts.any():
+            best = row[tokens[starts]].max()
+            beam = self._commit(beam, total + language + best > cutoff - self.config.beam)
+        repeat = beam.last[:, None] == tokens
+        acoustic = np.where(repeat, beam.blank[:, None], total[:, None]) + row[tokens]
+        node = np.where(starts, self._lexicon.start[tokens], self._lexicon.step(beam.node[:, None], tokens))
+        bias = beam.bias[:, None] + np.where(starts, beam.commit[:, None], 0.0)
+        ahead = self._ahead[node]
+        allowed = node != OFF if not self._open else None
+        hot = None
+        if self._hot is not None:
+            hot = self._hot.next[beam.hot[:, None], tokens]
+            bias = bias + self._hot.gain[beam.hot[:, None], tokens]
+            phrase = (hot != HotwordGraph.START) & (node == OFF)  # words that the lexicon lacks and a phrase has
+            ahead = np.where(phrase, self._unknown, ahead) + self._hot.ahead[hot]
+            allowed = None if allowed is None else allowed | phrase
+        score = acoustic + bias + ahead
+        kept = score > cutoff
+        if allowed is not None:
+            kept &= allowed
+        i, k = np.nonzero(kept)
+        taken = tokens[k]
+        count = len(total)
+        # Stay or go on: the same spelling with the same last token is one hypothesis.
+        spelled = np.concatenate([beam.spelled, beam.spelled[i] * self._factor[taken] + self._addend[taken]])
+        last = np.concatenate([beam.last, taken])
+        nonblank = np.concatenate([nonblank, acoustic[i, k]])
+        blank = np.concatenate([blank, np.full(len(i), -np.inf)])
+        score = np.concatenate([stay, score[i, k]])
+        key = spelled ^ (last.astype(np.uint64) * _MIX)
+        order = np.lexsort((-score, key))
+        key = key[order]
+        first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
+        lead = order[first]  # the likeliest way to get there; its tokens are kept
+        if len(first) < len(order):
+            nonblank = np.logaddexp.reduceat(nonblank[order], first)
+            blank = np.maximum.reduceat(blank[order], first)
+        else:
+            nonblank, blank = nonblank[order], blank[order]
+        bias = np.concatenate([beam.bias, bias[i, k]])[lead]
+        ahead = np.concatenate([beam.ahead, ahead[i, k]])[lead]
+        score = np.logaddexp(blank, nonblank) + bias + ahead
+        best_first = np.argsort(-score, kind="stable")[: self.config.width]
+        best_first = best_first[score[best_first] >= score[best_first[0]] - self.config.beam]
+        chosen = lead[best_first]
+        history, states, following = [], [], []
+        commit = np.full(len(chosen), np.nan)
+        for place, c in enumerate(chosen.tolist()):
+            if c < count:
+                history.append(beam.history[c])
+                states.append(beam.states[c])
+                following.append(beam.following[c])
+                commit[place] = beam.commit[c]
+                continue
+            parent, column = int(i[c - count]), int(k[c - count])
+            token = int(tokens[column])
+            history.append(Node(beam.history[parent], token, frame, float(row[token])))
+            before = beam.following[parent] if starts[column] else beam.states[parent]
+            states.append(before)
+            following.append(before)
+        grown = np.concatenate([beam.node, node[i, k]])
+        return Hypotheses(
+            blank=blank[best_first],
+            nonblank=nonblank[best_first],
+            last=last[chosen],
+            spelled=spelled[chosen],
+            node=grown[chosen],
+            bias=bias[best_first],
+            ahead=ahead[best_first],
+            hot=beam.hot[:1].repeat(len(chosen)) if hot is None else np.concatenate([beam.hot, hot[i, k]])[chosen],
+            commit=commit,
+            states=states,
+            following=following,
+            history=history,
+        )
+
+    def _commit(self, beam: Hypotheses, wanted: npt.NDArray[np.bool_]) -> Hypotheses:
+        """Scores the words being spelled as if they ended here, where that is wanted and not done yet."""
+        todo = np.flatnonzero(wanted & np.isnan(beam.commit)).tolist()
+        if not todo:
+            return beam
+        commit, following = beam.commit.copy(), list(beam.following)
+        for i in todo:
+            node = int(beam.node[i])
+            if node == ROOT:
+                commit[i] = 0.0
+                continue
+            word = int(self._lexicon.word[node])
+            gained = self.config.word_bonus
+            if word < 0:
+                word = UNKNOWN
+                if self._hot is None or not self._hot.complete[beam.hot[i]]:
+                    if not self._open:
+                        commit[i] = -np.inf
+                        continue
+                    gained -= self._penalty
+            if self._lm is not None:
+                score, following[i] = self._score(beam.states[i], word)
+                gained += self._weight * score
+            commit[i] = gained
+        return replace(beam, commit=commit, following=following)
+
+    def _score(self, state: State, word: int) -> tuple[float, State]:
+        key = (state, word)
+        known = self._cache.get(key)
+        if known is None:
+            assert self._lm is not None
+            if len(self._cache) >= CACHED:
+                self._cache.clear()
+            known = self._cache[key] = self._lm.score(state, word)
+        return known
+
+
+def best_words(lm: NgramModel) -> Floats:
+    """Gives, for each lexicon node, the log10 probability of the likeliest word that goes through it; 0 for `OFF`.
+
+    Returns:
+        (nodes + 1,) without context; for `BeamSearch`.
+    """
+    trie = lm.trie
+    best = np.where(trie.word >= 0, lm.unigrams()[trie.word], -99.0).astype(np.float64)
+    levels, low, high = [], 0, 1
+    while low < high:
+        levels.append((low, high))
+        low, high = int(trie.first[low]), int(trie.first[high])
+    for low, high in reversed(levels[1:]):
+        np.maximum.at(best, trie.parent[low - 1 : high - 1], best[low:high])
+    return np.append(best, 0.0)
+
+
+def _settled(beam: Hypotheses, frame: int) -> Hypotheses:
+    """Gives the hypotheses that have the best one's tokens up to a frame, so that old doubts come to an end."""
+    anchor = beam.history[0]
+    while anchor.parent is not None and anchor.frame > frame:
+        anchor = anchor.parent
+    kept = []
+    for place, node in enumerate(beam.history):
+        while node is not anchor and node.parent is not None and node.frame >= anchor.frame:
+            node = node.parent
+        if node is anchor:
+            kept.append(place)
+    return beam if len(kept) == len(beam.history) else _take(beam, np.array(kept))
+
+
+def _spell(text: str) -> int:
+    """The letters of a text as the hash that goes on from a text before it."""
+    value = 0
+    for char in text:
+        value = (value * _BASE + ord(char) + 1) % (1 << 64)
+    return value
+
+
+def _take(beam: Hypotheses, index: Ints) -> Hypotheses:
+    """Gives the hypotheses at some places."""
+    return Hypotheses(
+        blank=beam.blank[index],
+        nonblank=beam.nonblank[index],
+        last=beam.last[index],
+        spelled=beam.spelled[index],
+        node=beam.node[index],
+        bias=beam.bias[index],
+        ahead=beam.ahead[index],
+        hot=beam.hot[index],
+        commit=beam.commit[index],
+        states=[beam.states[i] for i in index],
+        following=[beam.following[i] for i in index],
+        history=[beam.history[i] for i in index],
+    )

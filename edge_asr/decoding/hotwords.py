@@ -1,0 +1,175 @@
+"""Hotwords: phrases that a search prefers, found in the letters of what it spells, whatever the pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_asr.decoding.text import normalise
+from edge_asr.decoding.tokens import WORD_START
+from edge_asr.errors import OptionError
+
+MOST = 10_000
+"""Phrases in a list."""
+LONGEST = 100
+"""Letters in a phrase."""
+LARGEST_BOOST = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hotword:
+    """A phrase and its boost in nats per letter; a boost below 0 makes it less likely than it is.
+
+    Args:
+        phrase: Its words; normalised to what the model spells: ``Zoë's`` becomes ``ZOE'S``.
+        boost: From -20 to 20. With 0 the words are only made known to a lexicon.
+
+    Raises:
+        OptionError: If nothing is left of the phrase, it is too long, or the boost is out of range.
+
+    Example:
+        >>> Hotword("Zoë's café", 1.5).phrase
+        "ZOE'S CAFE"
+    """
+
+    phrase: str
+    boost: float = 1.0
+
+    def __post_init__(self) -> None:
+        words = normalise(self.phrase) if isinstance(self.phrase, str) else ""
+        if not words or len(words) > LONGEST:
+            raise OptionError(f"hotword {self.phrase!r}: expected 1 to {LONGEST} letters, with A to Z in them")
+        number = isinstance(self.boost, (int, float)) and not isinstance(self.boost, bool)
+        if not number or not -LARGEST_BOOST <= self.boost <= LARGEST_BOOST:
+            expected = f"expected a number from -{LARGEST_BOOST:g} to {LARGEST_BOOST:g}"
+            raise OptionError(f"hotword {self.phrase!r}: boost {self.boost!r}, {expected}")
+        object.__setattr__(self, "phrase", words)
+
+
+def read_hotwords(path: str | Path, boost: float = 1.0) -> list[Hotword]:
+    """Reads a list: one phrase a line, after a tab its boost if it isn't ``boost``; ``#`` begins a remark.
+
+    Raises:
+        OptionError: If the file can't be read, isn't UTF-8, is too long, or a line is malformed; says which.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise OptionError(f"hotwords {str(path)!r}: not UTF-8 text (byte {error.start})") from error
+    except OSError as error:
+        raise OptionError(f"hotwords {str(path)!r}: can't be read: {error.strerror or error}") from error
+    except ValueError as error:  # a path with a NUL
+        raise OptionError(f"hotwords {str(path)!r}: can't be read: {error}") from error
+    hotwords = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        phrase, tab, own = line.partition("#")[0].partition("\t")
+        if not phrase.strip() and not own.strip():
+            continue
+        try:
+            hotwords.append(Hotword(phrase, float(own) if tab and own.strip() else boost))
+        except ValueError as error:
+            raise OptionError(f"hotwords {str(path)!r}, line {number}: {error}") from error
+    if len(hotwords) > MOST:
+        raise OptionError(f"hotwords {str(path)!r}: {len(hotwords)} phrases; at most {MOST}")
+    return hotwords
+
+
+class HotwordGraph:
+    """An Aho–Corasick automaton over letters, stepped by pieces.
+
+    While a phrase is being spelled, a hypothesis carries a share of its boost as a loan (``ahead``); it is
+    taken back if the phrase isn't completed, and kept (``gain``) if it is. So a hypothesis without a whole
+    phrase ends with the score that it would have had, and on the way is never ahead by more than the largest boost.
+    Source: Aho and Corasick 1975, "Efficient string matching".
+
+    Args:
+        hotwords: The phrases; of equal ones the last counts.
+        pieces: The token table's pieces.
+        blank: Id of the blank.
+
+    Attributes:
+        next: (S, V) int32 state after a piece.
+        gain: (S, V) float32 boosts of the phrases completed by a piece.
+        ahead: (S,) loan in a state.
+        end: (S,) boosts of the phrases that the end of the text completes.
+        complete: (S,) whether a word may end here because a phrase has it.
+        space: (S,) the state after the end of a word.
+
+    Raises:
+        OptionError: If a phrase has a letter that no piece has, or there are too many phrases.
+    """
+
+    START = 0
+
+    def __init__(self, hotwords: Sequence[Hotword], pieces: Sequence[str], blank: int = 0) -> None:
+        if len(hotwords) > MOST:
+            raise OptionError(f"hotwords: {len(hotwords)} phrases; at most {MOST}")
+        spelled = ["" if i == blank else piece.replace(WORD_START, " ") for i, piece in enumerate(pieces)]
+        alphabet = {char: i for i, char in enumerate(sorted({" ", *"".join(spelled)}))}
+        boosts = {hotword.phrase: hotword.boost for hotword in hotwords}
+        for phrase in boosts:
+            if bad := sorted(set(phrase) - set(alphabet)):
+                raise OptionError(f"hotword {phrase!r}: the model can't spell {''.join(bad)!r}")
+        children, depth, loan, reward = _trie(boosts, alphabet)
+        goto, reward, loan = _automaton(children, loan, reward, len(alphabet))
+        space = alphabet[" "]
+        self.ahead = loan
+        self.space = goto[:, space].astype(np.int64)
+        self.end = reward[self.space]
+        self.complete = depth[self.space] > 1
+        states = len(goto)
+        self.next = np.empty((states, len(pieces)), dtype=np.int32)
+        self.gain = np.zeros((states, len(pieces)), dtype=np.float32)
+        for token, text in enumerate(spelled):
+            state = np.arange(states)
+            for char in text:
+                state = goto[state, alphabet[char]]
+                self.gain[:, token] += reward[state]
+            self.next[:, token] = state
+
+
+def _trie(boosts: Mapping[str, float], alphabet: Mapping[str, int]) -> tuple[list[dict[int, int]], Any, Any, Any]:
+    """All phrases, with a space before and after, as a trie: children, depth, loan and reward of each state."""
+    children: list[dict[int, int]] = [{}]
+    depth, loan, reward = [0], [0.0], [0.0]
+    for phrase, boost in boosts.items():
+        whole = boost * len(phrase.replace(" ", ""))
+        state = HotwordGraph.START
+        for place, char in enumerate(f" {phrase} "):
+            letter = alphabet[char]
+            if letter not in children[state]:
+                children[state][letter] = len(children)
+                children.append({})
+                depth.append(place + 1)
+                loan.append(0.0)
+                reward.append(0.0)
+            state = children[state][letter]
+            if place <= len(phrase):  # a loan grows letter by letter
+                loan[state] = max(loan[state], whole * place / (len(phrase) + 1))
+        reward[state] += whole
+    return children, np.array(depth), np.array(loan), np.array(reward)
+
+
+def _automaton(
+    children: list[dict[int, int]], loan: Any, reward: Any, size: int
+) -> tuple[npt.NDArray[np.int32], Any, Any]:
+    """Adds the arrows for letters that no phrase goes on with: to the longest suffix that is a state."""
+    goto = np.zeros((len(children), size), dtype=np.int32)
+    fail = np.zeros(len(children), dtype=np.int32)
+    reward, loan = reward.copy(), loan.copy()
+    queue = [HotwordGraph.START]
+    for state in queue:
+        if state != HotwordGraph.START:
+            goto[state] = goto[fail[state]]
+            reward[state] += reward[fail[state]]
+            loan[state] = max(loan[state], loan[fail[state]])
+        for letter, child in children[state].items():
+            fail[child] = goto[fail[state], letter] if state != HotwordGraph.START else HotwordGraph.START
+            goto[state, letter] = child
+            queue.append(child)
+    return goto, reward, loan

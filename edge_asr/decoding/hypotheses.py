@@ -1,0 +1,121 @@
+"""What a beam search holds: hypotheses in columns, and the tokens that led to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edge_asr.decoding.greedy import Token
+from edge_asr.decoding.ngram import State
+
+BREAK = -1
+"""Stands in a history where one piece of audio ends and the next begins: between words."""
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+class Node:
+    """The last token of a hypothesis, and what came before it. Hypotheses share their beginnings.
+
+    Attributes:
+        parent: The token before; None for the first, or where `cut` was.
+        token: Its id, or `BREAK`.
+        frame: The frame at which it begins.
+        log_prob: Its log-probability there.
+    """
+
+    __slots__ = ("frame", "log_prob", "parent", "token")
+
+    def __init__(self, parent: Node | None, token: int, frame: int, log_prob: float) -> None:
+        self.parent, self.token, self.frame, self.log_prob = parent, token, frame, log_prob
+
+    def tokens(self) -> list[Token]:
+        """Gives the tokens from the first to this one."""
+        found, node = [], self
+        while node.parent is not None:
+            found.append(Token(node.token, node.frame, node.log_prob))
+            node = node.parent
+        return found[::-1]
+
+
+def common(nodes: Iterable[Node]) -> Node:
+    """Gives the last token that all hypotheses share, or the root."""
+    iterator = iter(nodes)
+    chain: list[Node] = []
+    node: Node | None = next(iterator)
+    while node is not None:
+        chain.append(node)
+        node = node.parent
+    places = {id(node): place for place, node in enumerate(chain)}
+    last = 0
+    for other in iterator:
+        while id(other) not in places:
+            assert other.parent is not None
+            other = other.parent
+        last = max(last, places[id(other)])
+    return chain[last]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hypotheses:
+    """N hypotheses, the best first. Never changed, so that keeping one is a snapshot.
+
+    Two hypotheses differ in what they spell or in their last token; the ways to cut the same spelling into
+    pieces are one hypothesis, whose probability is their sum.
+
+    Attributes:
+        blank: (N,) log-probability of all alignments that end in a blank.
+        nonblank: (N,) of those that end in the last token.
+        last: (N,) the last token; the blank if there is none.
+        spelled: (N,) uint64 hash of the letters spelled.
+        node: (N,) lexicon node of the word being spelled.
+        bias: (N,) language-model scores, bonuses and boosts that are certain.
+        ahead: (N,) scores that are likely: of the word being spelled and the phrase being matched.
+        hot: (N,) state of the hotword graph.
+        commit: (N,) what ``bias`` gains when the word ends here; NaN where it isn't known yet.
+        states: Language-model states before the word being spelled.
+        following: Language-model states after it, where ``commit`` is known.
+        history: The tokens.
+    """
+
+    blank: Floats
+    nonblank: Floats
+    last: Ints
+    spelled: npt.NDArray[np.uint64]
+    node: Ints
+    bias: Floats
+    ahead: Floats
+    hot: Ints
+    commit: Floats
+    states: list[State]
+    following: list[State]
+    history: list[Node]
+
+    @classmethod
+    def start(cls, state: State, blank: int, hot: int) -> Hypotheses:
+        """Gives the one empty hypothesis, at the beginning of a word."""
+        zero = np.zeros(1)
+        none = np.zeros(1, dtype=np.int64)
+        return cls(
+            blank=zero,
+            nonblank=np.full(1, -np.inf),
+            last=np.full(1, blank, dtype=np.int64),
+            spelled=np.zeros(1, dtype=np.uint64),
+            node=none,
+            bias=zero,
+            ahead=zero,
+            hot=np.full(1, hot, dtype=np.int64),
+            commit=np.full(1, np.nan),
+            states=[state],
+            following=[state],
+            history=[Node(None, blank, -1, 0.0)],
+        )
+
+    @property
+    def acoustic(self) -> Floats:
+        """(N,) log-probability of all alignments."""
+        return np.logaddexp(self.blank, self.nonblank)

@@ -1,0 +1,140 @@
+"""A recorded pass on disk: every exit's log-probabilities and stats, so that no sweep runs a model twice.
+
+One ``.npz`` file (NumPy's format, nothing pickled) for a data set and a chunk size:
+``header`` is JSON (what was run on what, and the utterances); ``log_probs`` (exits, frames, V), ``stats``
+(exits, frames, 4), ``chunks`` (K, 5) int64 with utterance, piece, index, first frame and valid frames of each
+chunk, ``seconds`` (K, exits).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edge_asr.bundle.policy import graphs_digest
+from edge_asr.errors import DataError
+from edge_asr.evaluation.dataset import Utterance, identity
+from edge_asr.evaluation.recording import Corruption, RecordedChunk, Recording, record
+from edge_asr.exits.stats import ChunkInfo
+from edge_asr.runtime.recognizer import Recognizer
+
+FORMAT = "edge-asr-exit-log-1"
+
+
+def record_all(
+    recognizer: Recognizer,
+    utterances: Sequence[Utterance],
+    chunk: int | str,
+    *,
+    cache: Path | None = None,
+    condition: str = "clean",
+    corrupt: Corruption | None = None,
+    tick: Callable[[], None] = lambda: None,
+) -> list[Recording]:
+    """Record a data set, or read it from a folder of logs if the same pass is there.
+
+    Args:
+        recognizer: a loaded model.
+        utterances: the data set.
+        chunk: chunk size in ms, or `"full"`.
+        cache: a folder for logs; None records anew and keeps nothing.
+        condition: a name for what `corrupt` does; part of the log's name.
+        corrupt: changes the audio first.
+        tick: called after each utterance.
+
+    Raises:
+        DataError: a log in the folder cannot be read.
+        AudioNotFoundError, AudioError, OptionError, NumericError: as for `record`.
+    """
+    spec = recognizer.bundle.spec
+    header = {
+        "format": FORMAT,
+        "graphs": graphs_digest(spec, recognizer.precision),
+        "data": identity(utterances),
+        "chunk": str(chunk),
+        "condition": condition,
+    }
+    path = None
+    if cache is not None:
+        name = f"{header['graphs'][:12]}-{header['data'][:12]}-{chunk}-{condition.replace(' ', '')}.npz"
+        path = cache / name
+        if path.is_file():
+            return load_log(path, utterances, header)
+    recordings = []
+    for utterance in utterances:
+        recordings.append(record(recognizer, utterance, chunk, corrupt))
+        tick()
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_log(path, recordings, header)
+    return recordings
+
+
+def save_log(path: Path, recordings: Sequence[Recording], header: Mapping[str, Any]) -> None:
+    """Write a log in one step."""
+    chunks = [(u, chunk) for u, recording in enumerate(recordings) for chunk in recording.chunks]
+    rows = [[u, c.piece, c.info.index, c.info.first_frame, c.info.n_valid] for u, c in chunks]
+    facts = {
+        **header,
+        "chunk_frames": chunks[0][1].info.chunk_frames if chunks else None,
+        "blank": chunks[0][1].blank if chunks else 0,
+        "utterances": [{"id": r.utterance.id, "seconds": r.seconds} for r in recordings],
+    }
+    partial = path.with_name(path.name + ".partial.npz")
+    np.savez(
+        partial,
+        header=np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8),
+        log_probs=np.concatenate([c.log_probs for _, c in chunks], axis=1),
+        stats=np.concatenate([c.frames for _, c in chunks], axis=1),
+        chunks=np.array(rows, dtype=np.int64),
+        seconds=np.array([c.seconds for _, c in chunks], dtype=np.float64),
+    )
+    os.replace(partial, path)
+
+
+def load_log(path: Path, utterances: Sequence[Utterance], expected: Mapping[str, Any]) -> list[Recording]:
+    """Read a log.
+
+    Args:
+        path: the file.
+        utterances: the data set that it must be of.
+        expected: what its header must say.
+
+    Raises:
+        DataError: it is not a log, is damaged, or belongs to something else.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            facts = json.loads(file["header"].tobytes())
+            log_probs, stats, rows, seconds = (file[name] for name in ("log_probs", "stats", "chunks", "seconds"))
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: not a log of exits: {error}") from error
+    for key, value in expected.items():
+        if facts.get(key) != value:
+            raise DataError(f"{path}: {key} is {facts.get(key)!r}, expected {value!r}")
+    if [entry["id"] for entry in facts["utterances"]] != [utterance.id for utterance in utterances]:
+        raise DataError(f"{path}: holds other utterances than the data set")
+    if log_probs.shape[:2] != stats.shape[:2] or rows[:, 4].sum() != log_probs.shape[1]:
+        raise DataError(f"{path}: is damaged: {rows[:, 4].sum()} frames in chunks, {log_probs.shape[1]} recorded")
+    if np.isnan(log_probs.max(axis=2)).any():
+        raise DataError(f"{path}: is damaged: log-probabilities hold NaN")
+    parts: list[list[RecordedChunk]] = [[] for _ in utterances]
+    start, exits = 0, len(log_probs)
+    for row, times in zip(rows.tolist(), seconds.tolist(), strict=True):
+        number, piece, index, first_frame, n_valid = row
+        info = ChunkInfo(index, first_frame, n_valid, facts["chunk_frames"], exits)
+        end = start + n_valid
+        parts[number].append(
+            RecordedChunk(info, stats[:, start:end], log_probs[:, start:end], piece, tuple(times), facts["blank"])
+        )
+        start = end
+    return [
+        Recording(utterance, entry["seconds"], tuple(chunks))
+        for utterance, entry, chunks in zip(utterances, facts["utterances"], parts, strict=True)
+    ]

@@ -1,0 +1,122 @@
+"""What a device says about itself: load, temperature, battery. Each reader is small, and may be replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from edge_asr.errors import MissingExtraError
+
+THERMAL = Path("/sys/class/thermal")
+POWER = Path("/sys/class/power_supply")
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """A device's state; None where it can't be known.
+
+    Attributes:
+        load: Share of all cores that is busy, 0 to 1, whoever keeps them busy.
+        temperature: Of the hottest sensor, in °C.
+        battery: Charge, 0 to 1.
+        charging: Whether it is plugged in.
+    """
+
+    load: float | None = None
+    temperature: float | None = None
+    battery: float | None = None
+    charging: bool | None = None
+
+
+class DeviceReader(Protocol):
+    """Reads some of a device's state. An Android app gives its own, from ``BatteryManager`` and the like."""
+
+    def read(self) -> DeviceState:
+        """Reads what this reader knows; never raises, and gives None for what can't be read."""
+        ...
+
+
+class CpuReader:
+    """CPU load, from psutil.
+
+    Raises:
+        MissingExtraError: If psutil isn't installed.
+    """
+
+    def __init__(self) -> None:
+        try:
+            import psutil
+        except ImportError as error:
+            raise MissingExtraError("CPU load needs psutil: pip install 'edge-asr[monitor]'") from error
+        self._percent = psutil.cpu_percent
+        self._percent()  # later calls measure from here on
+
+    def read(self) -> DeviceState:
+        """Reads the load since the last call."""
+        return DeviceState(load=float(self._percent()) / 100)
+
+
+class ThermalReader:
+    """The hottest of Linux's thermal zones."""
+
+    def __init__(self, folder: Path = THERMAL) -> None:
+        self._folder = folder
+
+    def read(self) -> DeviceState:
+        """Reads all zones."""
+        found = [_number(zone / "temp") for zone in self._folder.glob("thermal_zone*")]
+        degrees = [value / 1000 for value in found if value is not None]
+        return DeviceState(temperature=max(degrees) if degrees else None)
+
+
+class BatteryReader:
+    """The first battery among Linux's power supplies."""
+
+    def __init__(self, folder: Path = POWER) -> None:
+        self._folder = folder
+
+    def read(self) -> DeviceState:
+        """Reads charge and status."""
+        for supply in sorted(self._folder.glob("*")):
+            charge = _number(supply / "capacity")
+            if charge is not None:
+                status = _text(supply / "status")
+                charging = None if status is None else status in ("Charging", "Full", "Not charging")
+                return DeviceState(battery=charge / 100, charging=charging)
+        return DeviceState()
+
+
+def default_readers() -> list[DeviceReader]:
+    """The readers that work here: temperature and battery always, CPU load if psutil is installed."""
+    readers: list[DeviceReader] = [ThermalReader(), BatteryReader()]
+    with suppress(MissingExtraError):  # measured times show load as well, a little later
+        readers.append(CpuReader())
+    return readers
+
+
+def read_all(readers: Sequence[DeviceReader]) -> DeviceState:
+    """Puts together what all readers know; earlier ones win."""
+    states = [reader.read() for reader in readers]
+
+    def first(name: str) -> object:
+        return next((value for state in states if (value := getattr(state, name)) is not None), None)
+
+    return DeviceState(*(first(name) for name in DeviceState.__slots__))  # type: ignore[arg-type]
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return None
+
+
+def _number(path: Path) -> float | None:
+    text = _text(path)
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,229 @@
+"""``python -m export lm --arpa FILE --out FILE``: an ARPA file becomes one compact file that devices map."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+
+from edge_asr.bundle.bundle import Bundle, sha256_of
+from edge_asr.decoding.lexicon import SPECIALS, TERMINAL
+from edge_asr.decoding.lm_file import write_lm_file
+from edge_asr.decoding.ngram import FORMAT, MAX_ORDER, MIN_BACKOFF_BITS, NgramModel
+from edge_asr.errors import DataError, EdgeAsrError
+from export.arpa import Arpa, Order, read_arpa
+
+BLOCKS = (256, 64, 16, 4, 1)
+NAMES = ("<unk>", "<s>", "</s>")
+
+Ints = npt.NDArray[np.int64]
+
+
+def convert(arpa: Arpa, out: Path) -> dict[str, Any]:
+    """Writes a language-model file.
+
+    Args:
+        arpa: The model. Unigrams are kept exactly, and so are other values if there are at most 256 (128).
+        out: The file.
+
+    Returns:
+        The header that was written; ``steps`` holds the largest error of each quantiser.
+
+    Raises:
+        DataError: For a model that the format can't hold.
+    """
+    order = len(arpa.orders)
+    if order > MAX_ORDER:
+        raise DataError(f"the model is of order {order}; allowed: 1 to {MAX_ORDER}")
+    ids, letters, counts = build_trie(arpa.vocabulary)
+    words = int((counts & TERMINAL != 0).sum()) + SPECIALS
+    shift = 32 - max(1, (words - 1).bit_length())
+    prob_bits = min(8, shift - MIN_BACKOFF_BITS)
+    backoff_bits = min(8, shift - prob_bits)
+    if prob_bits < 4:
+        raise DataError(f"the model has {words} words; at most {1 << 24} fit")
+    arrays: dict[str, npt.NDArray[Any]] = {"trie_letters": letters, "trie_counts": counts}
+    steps: dict[str, float] = {}
+
+    def quantised(name: str, values: npt.NDArray[np.float32], bits: int) -> Ints:
+        levels = quantiser(values, 1 << bits)
+        arrays[name] = levels
+        codes = nearest(levels, values)
+        steps[name] = float(np.abs(levels[codes] - values).max(initial=0.0))
+        return codes
+
+    unigrams = arpa.orders[0]
+    place = np.full(words, -1, dtype=np.int64)
+    place[ids] = np.arange(len(ids))
+    missing = place < 0
+    if missing.any():
+        raise DataError(
+            f"the model lacks {', '.join(name for name, gone in zip(NAMES, missing, strict=False) if gone)}"
+        )
+    arrays["probs_1"], arrays["backoffs_1"] = unigrams.probs[place], unigrams.backoffs[place]
+    parents: list[tuple[Ints, Ints]] = []  # of each order, the child counts' owners
+    keys = np.arange(words)
+    sizes = [words]
+    entries = {}
+    for n, grams in enumerate(arpa.orders[1:], start=2):
+        rank, context, word = _ranked(grams, ids, words, [keys] if n == 2 else parents_keys(parents, keys), n)
+        probs, backoffs = grams.probs[rank], grams.backoffs[rank]
+        packed = word << shift | quantised(f"prob_levels_{n}", probs, prob_bits)
+        if n < order:
+            packed |= quantised(f"backoff_levels_{n}", backoffs, backoff_bits) << prob_bits
+        entries[n] = packed.astype(np.uint32)
+        starts = np.searchsorted(context, np.arange(sizes[-1] + 1))
+        parents.append((starts, context * words + word))
+        sizes.append(len(packed))
+    block = _block([starts for starts, _ in parents])
+    for n, (starts, _) in enumerate(parents, start=1):
+        bases = starts[::block]
+        arrays[f"child_bases_{n}"] = bases.astype(np.uint32)
+        arrays[f"child_offsets_{n}"] = (starts - np.repeat(bases, block)[: len(starts)]).astype(np.uint16)
+        arrays[f"entries_{n + 1}"] = entries[n + 1]
+    header = {"format": FORMAT, "order": order, "words": words, "block": block, "counts": sizes, "steps": steps}
+    write_lm_file(out, header, arrays)
+    NgramModel.load(out)
+    return header
+
+
+def parents_keys(parents: list[tuple[Ints, Ints]], keys: Ints) -> list[Ints]:
+    """Sorted keys of each order so far: the words, then ``context entry * words + word``."""
+    return [keys, *(key for _, key in parents)]
+
+
+def _ranked(grams: Order, ids: Ints, words: int, keys: list[Ints], n: int) -> tuple[Ints, Ints, Ints]:
+    """Sorts n-grams by context entry and word: (their rows, context entries, words)."""
+    spelled = ids[grams.words]
+    context = spelled[:, 0]
+    for column in range(1, n - 1):
+        key = context * words + spelled[:, column]
+        context = np.searchsorted(keys[column], key)
+        if (context == len(keys[column])).any() or (keys[column][context] != key).any():
+            raise DataError(f"a {n}-gram's context isn't among the {column + 1}-grams")
+    key = context * words + spelled[:, -1]
+    rank = np.argsort(key, kind="stable")
+    if (np.diff(key[rank]) == 0).any():
+        raise DataError(f"a {n}-gram is there twice")
+    return rank, context[rank], spelled[rank, -1]
+
+
+def _block(all_starts: list[Ints]) -> int:
+    """The largest block whose offsets fit 16 bits."""
+    for block in BLOCKS:
+        if all((s - np.repeat(s[::block], block)[: len(s)]).max() < 1 << 16 for s in all_starts):
+            return block
+    raise AssertionError("a block of one entry has offset 0")
+
+
+def build_trie(vocabulary: tuple[str, ...]) -> tuple[Ints, npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Builds the letter trie.
+
+    Args:
+        vocabulary: Words, ``<unk>``, ``<s>`` and ``</s>`` among them.
+
+    Returns:
+        Each word's id, and the trie's letters and counts, breadth-first.
+
+    Raises:
+        DataError: For a word with characters beyond Latin-1.
+    """
+    place = {word: index for index, word in enumerate(vocabulary)}
+    plain = sorted(word for word in vocabulary if word not in NAMES)
+    bad = next((word for word in plain if any(ord(char) > 255 for char in word)), None)
+    if bad is not None:
+        raise DataError(f"the word {bad!r} has a character beyond Latin-1, which the format can't hold")
+    ids = np.zeros(len(vocabulary), dtype=np.int64)
+    for number, name in enumerate(NAMES):
+        if name in place:
+            ids[place[name]] = number
+    letters, counts = bytearray([0]), bytearray()
+    level, depth, words = [(0, len(plain))], 0, SPECIALS
+    while level:
+        following = []
+        for low, high in level:
+            ends = 0
+            if low < high and len(plain[low]) == depth:
+                ids[place[plain[low]]] = words
+                words, low, ends = words + 1, low + 1, TERMINAL
+            children = 0
+            while low < high:
+                letter, first = plain[low][depth], low
+                while low < high and plain[low][depth] == letter:
+                    low += 1
+                letters.append(ord(letter))
+                following.append((first, low))
+                children += 1
+            if children >= TERMINAL:
+                raise DataError(f"more than {TERMINAL - 1} letters go on from one spelling")
+            counts.append(children | ends)
+        level, depth = following, depth + 1
+    return ids, np.frombuffer(bytes(letters), np.uint8), np.frombuffer(bytes(counts), np.uint8)
+
+
+def quantiser(values: npt.NDArray[np.float32], most: int) -> npt.NDArray[np.float32]:
+    """Chooses at most ``most`` levels: the values themselves if they are few, else by Lloyd's method; 0 stays 0."""
+    distinct, weights = np.unique(values, return_counts=True)
+    if len(distinct) <= most:
+        return distinct.astype(np.float32)
+    ranks = np.cumsum(np.sqrt(weights))  # between equal mass and equal width
+    edges = np.searchsorted(ranks, np.linspace(0, ranks[-1], most + 1)[1:-1])
+    levels = np.array([part.mean() for part in np.split(distinct, np.unique(edges)) if len(part)])
+    for _ in range(30):
+        owner = nearest(levels, distinct)
+        mass = np.bincount(owner, weights, len(levels))
+        moved = np.bincount(owner, weights * distinct, len(levels)) / np.maximum(mass, 1e-9)
+        levels = np.unique(np.where(mass > 0, moved, levels))
+    if distinct[0] <= 0.0 <= distinct[-1]:
+        levels[np.abs(levels).argmin()] = 0.0
+    return np.unique(levels).astype(np.float32)
+
+
+def nearest(levels: npt.NDArray[Any], values: npt.NDArray[Any]) -> Ints:
+    """The index of the level nearest to each value."""
+    return np.searchsorted((levels[1:] + levels[:-1]) / 2, values).astype(np.int64)
+
+
+def add_to_bundle(lm: Path, bundle: Path) -> None:
+    """Lists a language-model file, which lies in a bundle's directory, in its ``bundle.json``."""
+    manifest = bundle / "bundle.json"
+    try:
+        fields = json.loads(manifest.read_text(encoding="utf-8"))
+        fields["lm"] = {"file": lm.name}
+        fields["files"][lm.name] = {"bytes": lm.stat().st_size, "sha256": sha256_of(lm)}
+        partial = manifest.with_name(manifest.name + ".partial")
+        partial.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
+        partial.replace(manifest)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{manifest}: can't be extended: {error!r}") from error
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m export lm", description=__doc__)
+    parser.add_argument("--arpa", type=Path, required=True, help="ARPA file, plain, .xz or .gz")
+    target = parser.add_mutually_exclusive_group(required=True)
+    target.add_argument("--out", type=Path, help="the file to write")
+    target.add_argument("--bundle", type=Path, help="write DIR/LANGUAGE.lm and list it in DIR/bundle.json")
+    args = parser.parse_args(arguments)
+    console = Console(stderr=True, highlight=False)
+    try:
+        out = args.out or args.bundle / f"{Bundle.load(args.bundle).spec.language}.lm"
+        if not out.parent.is_dir():
+            raise DataError(f"--out {str(out)!r}: there is no directory {str(out.parent)!r}")
+        header = convert(read_arpa(args.arpa), out)
+        if args.bundle:
+            add_to_bundle(out, args.bundle)
+    except EdgeAsrError as error:
+        console.print(f"error: {error}", markup=False)
+        return 1
+    counts = ", ".join(f"{count:,} {n}-grams" for n, count in enumerate(header["counts"], start=1))
+    console.print(f"wrote {out}: {out.stat().st_size / 1e6:.2f} MB, {counts}")
+    worst = ", ".join(f"{name} {step:.4f}" for name, step in header["steps"].items())
+    console.print(f"largest error of each quantiser (log10): {worst}")
+    return 0

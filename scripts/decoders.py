@@ -1,0 +1,263 @@
+"""``python scripts/decoders.py FILE.npz --lm FILE``: word error rate and CPU time of all decoders.
+
+``--tune`` looks for better weights, ``--confidence`` fits the words' confidence, ``--hotwords`` measures phrases.
+The file comes from scripts/log_probs.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jiwer
+import numpy as np
+import numpy.typing as npt
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from log_probs import Kept, read
+
+from edge_asr.decoding.beam_config import BeamConfig
+from edge_asr.decoding.decoder import BEAM, DEFAULTS, GREEDY, LM, Decoder
+from edge_asr.decoding.decoding import Decoded
+from edge_asr.decoding.hotwords import Hotword
+from edge_asr.decoding.ngram import NgramModel
+from edge_asr.errors import EdgeAsrError
+from edge_asr.evaluation.wer import ErrorCount, word_errors
+
+CHUNK = 16
+"""Frames pushed at once: 640 ms."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Run:
+    """A decoder's results, the CPU seconds they took, and stable words of partial texts taken back per word."""
+
+    decoded: list[Decoded]
+    seconds: float
+    flicker: float
+
+    def errors(self, kept: Sequence[Kept]) -> ErrorCount:
+        """Word errors of all utterances."""
+        return sum((word_errors(k.text, d.text) for k, d in zip(kept, self.decoded, strict=True)), ErrorCount())
+
+
+def run(decoder: Decoder, kept: Sequence[Kept], hotwords: Sequence[Hotword] = (), *, partials: bool = False) -> Run:
+    """Decodes a data set as streams do, chunk by chunk; the time of partial texts isn't counted."""
+    decoded, seconds, taken_back, words = [], 0.0, 0, 0
+    for utterance in kept:
+        decoding = decoder.start(hotwords)
+        shown: list[str] = []
+        for start in range(0, len(utterance.log_probs), CHUNK):
+            chunk = utterance.log_probs[start : start + CHUNK]
+            started = time.process_time()
+            decoding.push(chunk)
+            seconds += time.process_time() - started
+            if partials:
+                partial = decoding.partial(chunk[:0])
+                stable = partial.text.split()[: partial.stable]
+                same = next((i for i, (a, b) in enumerate(zip(shown, stable, strict=False)) if a != b), len(stable))
+                taken_back += max(0, len(shown) - same)
+                shown = stable
+        started = time.process_time()
+        decoded.append(decoding.result())
+        seconds += time.process_time() - started
+        words += len(decoded[-1].words)
+    return Run(decoded, seconds, taken_back / max(1, words))
+
+
+def table(kept: Sequence[Kept], pieces: tuple[str, ...], lm: NgramModel, widths: Iterable[int], encoder: float) -> None:
+    """Prints word error rate and CPU time of every decoder and width."""
+    audio = sum(k.seconds for k in kept)
+    print("| decoder | width | WER % | sub | del | ins | ms per second | of the encoder | taken back % |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+
+    def row(name: str, width: str, decoder: Decoder, hotwords: Sequence[Hotword] = ()) -> None:
+        result = run(decoder, kept, hotwords, partials=True)
+        e = result.errors(kept)
+        cells = (
+            name,
+            width,
+            f"{100 * e.rate:.2f}",
+            f"{e.substitutions}",
+            f"{e.deletions}",
+            f"{e.insertions}",
+            f"{1000 * result.seconds / audio:.2f}",
+            f"{result.seconds / encoder:.0%}",
+            f"{100 * result.flicker:.2f}",
+        )
+        print("| " + " | ".join(cells) + " |", flush=True)
+
+    row("greedy", "–", Decoder(GREEDY, pieces))
+    open_words = DEFAULTS[LM]
+    closed = replace(open_words, lexicon=True)
+    phrases = hotword_list(kept, lm, 100)[1]
+    for width in widths:
+        row("beam", str(width), Decoder(BEAM, pieces, config=replace(DEFAULTS[BEAM], width=width)))
+        no_lm = replace(closed, lm_weight=0.0, word_bonus=0.0, width=width)
+        row("beam + lexicon", str(width), Decoder(LM, pieces, lm=lm, config=no_lm))
+        decoder = Decoder(LM, pieces, lm=lm, config=replace(open_words, width=width))
+        row("lm", str(width), decoder)
+        row("lm + lexicon", str(width), Decoder(LM, pieces, lm=lm, config=replace(closed, width=width)))
+        row("lm + hotwords", str(width), decoder, phrases)
+
+
+def tune(
+    kept: Sequence[Kept], pieces: tuple[str, ...], lm: NgramModel, config: BeamConfig, rounds: int = 2
+) -> BeamConfig:
+    """Looks for better weights, one at a time, in steps that get smaller."""
+    steps = {"lm_weight": 0.1, "word_bonus": 0.5, "unknown_penalty": 2.0}
+    known: dict[BeamConfig, float] = {}
+
+    def rate(candidate: BeamConfig) -> float:
+        if candidate not in known:
+            known[candidate] = run(Decoder(LM, pieces, lm=lm, config=candidate), kept).errors(kept).rate
+            shown = ", ".join(f"{name} {getattr(candidate, name):.3g}" for name in steps)
+            print(f"{100 * known[candidate]:.2f} %  {shown}", flush=True)
+        return known[candidate]
+
+    for number in range(rounds):
+        for name, step in steps.items():
+            for sign in (1.0, -1.0):
+                while True:
+                    value = getattr(config, name) + sign * step / 2**number
+                    moves: dict[str, Any] = {name: value}
+                    try:
+                        moved = replace(config, **moves)
+                    except EdgeAsrError:
+                        break
+                    if rate(moved) >= rate(config):
+                        break
+                    config = moved
+    return config
+
+
+def aligned(reference: str, words: Sequence[str]) -> list[bool]:
+    """Whether each recognised word is right."""
+    right = [False] * len(words)
+    for part in jiwer.process_words(reference, " ".join(words)).alignments[0]:
+        if part.type == "equal":
+            right[part.hyp_start_idx : part.hyp_end_idx] = [True] * (part.hyp_end_idx - part.hyp_start_idx)
+    return right
+
+
+def fit_confidence(kept: Sequence[Kept], pieces: tuple[str, ...], decoder: Decoder) -> None:
+    """Fits the logistic function on one half of the utterances, and prints its calibration error on the other."""
+    points: list[list[tuple[float, bool]]] = [[], []]
+    for index, (utterance, decoded) in enumerate(zip(kept, run(decoder, kept).decoded, strict=True)):
+        ids = {token.frame: token.log_prob for token in decoded.tokens}
+        right = aligned(utterance.text, [word.word for word in decoded.words])
+        for word, good in zip(decoded.words, right, strict=True):
+            spoken = [log_prob for frame, log_prob in ids.items() if word.start <= frame < word.end]
+            points[index % 2].append((sum(spoken) / max(1, len(spoken)), good))
+    x, y = (np.array(column, dtype=float) for column in zip(*points[0], strict=True))
+    offset, slope = logistic(x, y)
+    x, y = (np.array(column, dtype=float) for column in zip(*points[1], strict=True))
+    sure = 1 / (1 + np.exp(-(offset + slope * x)))
+    bins = np.minimum((sure * 10).astype(int), 9)
+    print(f"offset {offset:.3f}, slope {slope:.3f}; other half: {len(y)} words")
+    print("| confidence | words | right |\n| --- | --- | --- |")
+    error = 0.0
+    for place in range(10):
+        there = bins == place
+        if there.any():
+            error += there.mean() * abs(sure[there].mean() - y[there].mean())
+            print(f"| {sure[there].mean():.2f} | {there.sum()} | {y[there].mean():.2f} |")
+    print(f"expected calibration error {error:.3f}")
+
+
+def logistic(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> tuple[float, float]:
+    """Offset and slope of a logistic regression, by Newton's method."""
+    features = np.stack([np.ones_like(x), x], axis=1)
+    weights = np.zeros(2)
+    for _ in range(50):
+        p = 1 / (1 + np.exp(-features @ weights))
+        hessian = features.T @ (features * (p * (1 - p))[:, None]) + 1e-6 * np.eye(2)
+        weights += np.linalg.solve(hessian, features.T @ (y - p))
+    return float(weights[0]), float(weights[1])
+
+
+def hotword_list(
+    kept: Sequence[Kept], lm: NgramModel, distractors: int, boost: float = 1.0
+) -> tuple[set[str], list[Hotword]]:
+    """The 200 rarest words of a data set, and those with as many rare words of the model as are asked for."""
+    unigrams = lm.unigrams()
+    words = sorted({word for k in kept for word in k.text.split()}, key=lambda w: (float(unigrams[lm.word_id(w)]), w))
+    rare = set(words[:200])
+    rng = random.Random(0)
+    nodes = np.flatnonzero(lm.trie.word >= 0)
+    nodes = nodes[np.argsort(unigrams[lm.trie.word[nodes]])[: len(nodes) // 2]]
+    others = [lm.trie.spelling(int(node)) for node in rng.sample(nodes.tolist(), min(len(nodes), distractors))]
+    return rare, [Hotword(word, boost) for word in sorted(rare | {w for w in others if w.strip("'")})]
+
+
+def measure_hotwords(kept: Sequence[Kept], pieces: tuple[str, ...], lm: NgramModel, config: BeamConfig) -> None:
+    """Prints how many of the rarest words are found with phrases, and the error rate of all other words."""
+    decoder = Decoder(LM, pieces, lm=lm, config=config)
+    audio = sum(k.seconds for k in kept)
+    print(
+        "| boost | distractors | rare words found % | others' WER % | ms per second |\n| --- | --- | --- | --- | --- |"
+    )
+    for boost, distractors in ((0.0, -1), (0.5, 100), (1.0, 100), (1.5, 100), (2.0, 100), (1.0, 1000)):
+        rare, phrases = hotword_list(kept, lm, max(0, distractors), boost)
+        result = run(decoder, kept, phrases if distractors >= 0 else [])
+        found, there, errors, others = 0, 0, 0, 0
+        for utterance, decoded in zip(kept, result.decoded, strict=True):
+            reference = utterance.text.split()
+            hit = [False] * len(reference)
+            output = jiwer.process_words(utterance.text, decoded.text)
+            for part in output.alignments[0]:
+                if part.type == "equal":
+                    hit[part.ref_start_idx : part.ref_end_idx] = [True] * (part.ref_end_idx - part.ref_start_idx)
+            there += sum(word in rare for word in reference)
+            found += sum(word in rare and good for word, good in zip(reference, hit, strict=True))
+            others += sum(word not in rare for word in reference)
+            errors += sum(word not in rare and not good for word, good in zip(reference, hit, strict=True))
+            errors += output.insertions
+        name = "none" if distractors < 0 else str(distractors)
+        cells = f"{boost} | {name} | {100 * found / max(1, there):.1f} | {100 * errors / max(1, others):.2f}"
+        print(f"| {cells} | {1000 * result.seconds / audio:.2f} |", flush=True)
+
+
+def main() -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=Path, help="log-probabilities of scripts/log_probs.py")
+    parser.add_argument("--lm", type=Path, required=True)
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth utterance only")
+    parser.add_argument("--widths", type=int, nargs="+", default=[8, 16, 32])
+    parser.add_argument("--lexicon", action="store_true", help="tune with the lexicon")
+    for name in ("tune", "confidence", "hotwords"):
+        parser.add_argument(f"--{name}", action="store_true")
+    args = parser.parse_args()
+    try:
+        kept, pieces, encoder = read(args.file)
+        share = sum(k.seconds for k in kept[:: args.every]) / sum(k.seconds for k in kept)
+        kept = kept[:: args.every]
+        lm = NgramModel.load(args.lm)
+        config = replace(DEFAULTS[LM], lexicon=args.lexicon)
+        jobs: list[tuple[bool, Callable[[], object]]] = [
+            (args.tune, lambda: print(tune(kept, pieces, lm, config))),
+            (args.confidence, lambda: fit_confidence(kept, pieces, Decoder(LM, pieces, lm=lm, config=config))),
+            (args.confidence, lambda: fit_confidence(kept, pieces, Decoder(GREEDY, pieces))),
+            (args.hotwords, lambda: measure_hotwords(kept, pieces, lm, config)),
+        ]
+        for wanted, job in jobs:
+            if wanted:
+                job()
+        if not any(wanted for wanted, _ in jobs):
+            table(kept, pieces, lm, args.widths, encoder * share)
+    except EdgeAsrError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,147 @@
+"""`edge-asr calibrate`: a bundle gets thresholds that its runtime then uses."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edge_asr.evaluation.dataset import load_dataset
+from edge_asr.evaluation.evaluate import evaluate
+from edge_asr.runtime.recognizer import Recognizer
+from tests.cli.conftest import Run
+
+
+def policy_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "policy.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("criterion", ["margin", "learned_gate"])
+def test_thresholds_are_written_and_used(run: Run, fake_model_copy: Path, samples: Path, criterion: str) -> None:
+    policy = fake_model_copy / "policy.json"
+    policy.write_text(policy.read_text().replace('"graphs": "', '"graphs": "0'))  # made for other graphs
+    options = ["--criterion", criterion, "--max-loss", "5%", "--temperature", "--hysteresis", "0.01"]
+    result = run("calibrate", fake_model_copy, samples / "manifest.jsonl", *options)
+    assert result.exit_code == 0, result.stderr
+    document = policy_of(fake_model_copy)
+    assert document["criterion"] == criterion
+    notes = document["calibration"]
+    assert notes["utterances"] == 5
+    assert notes["data"] == "manifest.jsonl"
+    assert len(notes["data_sha256"]) == 64
+    assert notes["goal"] == {"max_loss": 0.05}
+    assert set(document["temperatures"]) == set(document["reference"]) == set(document["thresholds"])
+    assert not list(fake_model_copy.glob("policy.json.*"))
+
+
+@pytest.mark.parametrize("goal", [["--max-loss", "5%"], ["--mean-macs", "0.0025"]])
+def test_what_it_says_is_what_an_evaluation_finds(
+    run: Run, fake_model_copy: Path, samples: Path, tmp_path: Path, goal: list[str]
+) -> None:
+    cache = tmp_path / "cache"
+    options = [*goal, "--cache", cache, "--chunk", "640", "--chunk", "full"]
+    assert run("calibrate", fake_model_copy, samples / "manifest.jsonl", *options).exit_code == 0
+    document = policy_of(fake_model_copy)
+    assert run("calibrate", fake_model_copy, samples / "manifest.jsonl", *options).exit_code == 0
+    assert policy_of(fake_model_copy) == document  # from the recorded passes
+    assert len(list(cache.glob("*.npz"))) == 2
+    utterances, recognizer = load_dataset(samples / "manifest.jsonl"), Recognizer.load(fake_model_copy)
+    for chunk in document["thresholds"]:
+        found = evaluate(recognizer, utterances, chunk=chunk)
+        assert found.auto is not None
+        point = document["calibration"]["points"][chunk]
+        assert found.auto.wer == point["wer"]
+        assert found.auto.mean_macs_per_second == pytest.approx(point["mean_cost"])
+        if goal[0] == "--max-loss":
+            assert found.auto.wer <= found.exits[-1].wer * 1.05
+        else:
+            assert found.auto.mean_macs_per_second <= 2500
+
+
+def test_a_real_time_factor_and_another_file(run: Run, fake_model_copy: Path, samples: Path, tmp_path: Path) -> None:
+    before, out = policy_of(fake_model_copy), tmp_path / "other.json"
+    options = ["--rtf", "10", "--chunk", "640", "--out", out]
+    assert run("calibrate", fake_model_copy, samples / "manifest.jsonl", *options).exit_code == 0
+    assert policy_of(fake_model_copy) == before
+    assert json.loads(out.read_text())["calibration"]["cost"] == "seconds"
+
+
+def test_a_promise_that_little_data_cannot_give(run: Run, fake_model_copy: Path, samples: Path) -> None:
+    options = ["--confidence", "0.9", "--chunk", "640"]
+    result = run("calibrate", fake_model_copy, samples / "manifest.jsonl", *options)
+    assert result.exit_code == 0, result.stderr
+    assert "full depth stays" in result.stdout
+    point = policy_of(fake_model_copy)["calibration"]["points"]["640"]
+    assert point["certified"] is False
+    assert point["mean_cost"] == point["full_depth_cost"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--criterion", "mood"], "criterion='mood'"),
+        (["--max-loss", "-1"], "max_loss=-1"),
+        (["--max-loss", "little"], "loss 'little'"),
+        (["--mean-macs", "0.0001", "--chunk", "640"], "impossible, exit 1 alone costs 1000"),
+        (["--mean-macs", "1", "--rtf", "1"], "exactly one of"),
+        (["--mean-macs", "1", "--confidence", "0.9"], "with max_loss only"),
+        (["--confidence", "1.5"], "confidence=1.5"),
+        (["--rtf", "0"], "rtf=0.0"),
+    ],
+)
+def test_errors_leave_the_old_policy(
+    run: Run, fake_model_copy: Path, samples: Path, options: list[str], message: str
+) -> None:
+    before = (fake_model_copy / "policy.json").read_text()
+    result = run("calibrate", fake_model_copy, samples / "manifest.jsonl", "--limit", "2", *options)
+    assert result.exit_code == 1
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert (fake_model_copy / "policy.json").read_text() == before
+
+
+def test_no_data(run: Run, fake_model_copy: Path, samples: Path) -> None:
+    assert "DATA is missing" in run("calibrate", fake_model_copy).stderr
+    assert "not found" in run("calibrate", fake_model_copy, samples / "nowhere.jsonl").stderr
+
+
+def test_from_a_device_log(run: Run, fake_model_copy: Path, samples: Path, tmp_path: Path) -> None:
+    assert (
+        run(
+            "calibrate", fake_model_copy, samples / "manifest.jsonl", "--chunk", "640", "--criterion", "frame_entropy"
+        ).exit_code
+        == 0
+    )
+    document = policy_of(fake_model_copy)
+    document["thresholds"]["640"] = [0.5, 0.5]
+    document["reference"]["640"] = [
+        {"edges": [0.4, 0.5, 0.6], "shares": [0.25] * 4, "stop": 0.5},
+        {"edges": [], "shares": [1.0], "stop": 0.0},
+    ]
+    (fake_model_copy / "policy.json").write_text(json.dumps(document))
+    log = {
+        "graphs": document["graphs"],
+        "criterion_name": "frame_entropy",
+        "criterion": {"640": [[100, 100, 300, 500], [7]]},
+    }
+    file = tmp_path / "monitor.json"
+    file.write_text(json.dumps(log))
+    result = run("calibrate", fake_model_copy, "--from-log", file)
+    assert result.exit_code == 0, result.stderr
+    assert policy_of(fake_model_copy)["thresholds"]["640"] == [pytest.approx(0.6), 0.5]  # half are at most 0.6 now
+    Recognizer.load(fake_model_copy)
+    for change, message in (
+        ({"graphs": "0"}, "isn't a monitor's of this model"),
+        ({"criterion": {}}, "no counts for chunk 640"),
+        ({"criterion": {"640": [[1, 1, 1, 1], [1]]}}, "no exit saw 200 chunks"),
+        ({"criterion": {"640": [[900, 1], [1]]}}, "2 bins in the log, 4 in the policy"),
+        ({"criterion": {"640": [[900, 1]]}}, "counts of 1 exits, expected 2"),
+        ({"criterion": {"640": [["x"], [1]]}}, "aren't lists of counts"),
+    ):
+        file.write_text(json.dumps(log | change))
+        result = run("calibrate", fake_model_copy, "--from-log", file)
+        assert result.exit_code == 1
+        assert message in result.stderr

@@ -1,0 +1,43 @@
+"""`edge-asr tradeoff` from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.cli.conftest import Run
+
+pytest.importorskip("matplotlib")
+
+
+def test_results_are_written(run: Run, fake_model: Path, samples: Path, tmp_path: Path) -> None:
+    noise, out = tmp_path / "noise", tmp_path / "out"
+    noise.mkdir()
+    soundfile.write(noise / "a.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 8000), 16_000)
+    options = ["--out", out, "--noise", noise, "--criterion", "frame_entropy", "--cache", tmp_path / "cache"]
+    result = run("tradeoff", fake_model, samples / "manifest.jsonl", *options)
+    assert result.exit_code == 0, result.stderr
+    found = json.loads((out / "tradeoff.json").read_text())
+    assert list(found["conditions"]) == ["clean", "20 dB", "10 dB", "5 dB", "0 dB"]
+    assert found["utterances"] == 5
+    assert found["fit_utterances"] + found["judged_utterances"] == 5
+    assert (out / "tradeoff.html").stat().st_size > 10_000
+    assert (out / "wer_cost.png").read_bytes().startswith(b"\x89PNG")
+    assert "frame_entropy" in (out / "tradeoff.md").read_text()
+
+
+def test_errors(run: Run, fake_model: Path, samples: Path, tmp_path: Path) -> None:
+    manifest = samples / "manifest.jsonl"
+    (tmp_path / "file").write_text("")
+    for options, message in (
+        (["--out", tmp_path / "x", "--criterion", "luck"], "criterion='luck'"),
+        (["--out", tmp_path / "file"], "cannot be made"),
+        (["--out", tmp_path / "x", "--noise", tmp_path], "no noise in"),
+    ):
+        result = run("tradeoff", fake_model, manifest, *options)
+        assert result.exit_code == 1
+        assert message in result.stderr

@@ -1,0 +1,115 @@
+"""Hotwords: what they gain, what they cost others, and lists that are not lists."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edge_asr.decoding.beam_config import BeamConfig
+from edge_asr.decoding.decoder import Decoder
+from edge_asr.decoding.hotwords import MOST, Hotword, HotwordGraph, read_hotwords
+from edge_asr.decoding.ngram import NgramModel
+from edge_asr.errors import OptionError
+from tests.decoding.alignments import EXACT, PIECES, random_log_probs
+
+LETTERS = st.lists(st.sampled_from(range(1, len(PIECES))), max_size=12)
+PHRASES = st.lists(st.text("ADENTH ", min_size=1, max_size=8).filter(str.strip), min_size=1, max_size=5)
+
+
+@settings(max_examples=200, deadline=None)
+@given(PHRASES, LETTERS)
+def test_the_graph_counts_phrases_between_word_edges(phrases: list[str], tokens: list[int]) -> None:
+    hotwords = list({h.phrase: h for h in (Hotword(p, 1.0 + i) for i, p in enumerate(phrases))}.values())
+    graph = HotwordGraph(hotwords, PIECES)
+    state, gained = int(graph.space[HotwordGraph.START]), 0.0
+    for token in tokens:
+        gained += float(graph.gain[state, token])
+        state = int(graph.next[state, token])
+    gained += float(graph.end[state])
+    text = " " + "".join(PIECES[token] for token in tokens).replace("▁", " ") + " "
+    wanted = 0.0
+    for hotword in hotwords:
+        count = sum(text.startswith(f" {hotword.phrase} ", i) for i in range(len(text)))
+        wanted += count * hotword.boost * len(hotword.phrase.replace(" ", ""))
+    assert gained == pytest.approx(wanted, rel=1e-5)
+    assert (graph.ahead <= max(h.boost * len(h.phrase) for h in hotwords)).all()
+
+
+def test_a_word_that_the_lexicon_lacks_is_spelled_if_a_phrase_has_it(lm: NgramModel) -> None:
+    path = [2, 4, 0, 1, 4, 6]  # AN NAN
+    log_probs = np.log(np.eye(len(PIECES), dtype=np.float32)[path] * 0.9 + 0.1 / len(PIECES))
+    decoder = Decoder("lm", PIECES, lm=lm, config=BeamConfig(lexicon=True))
+    texts = []
+    for hotwords in ([], [Hotword("nan", 2.0)]):
+        decoding = decoder.start(hotwords)
+        decoding.push(log_probs)
+        texts.append(decoding.result().text)
+    assert texts[0] != "AN NAN"
+    assert texts[1] == "AN NAN"
+
+
+def test_texts_without_a_phrase_keep_their_scores(lm: NgramModel) -> None:
+    log_probs = random_log_probs(5, 3)
+    decoder = Decoder("lm", PIECES, lm=lm, config=BeamConfig(**EXACT))
+    scores: list[dict[str, float]] = []
+    for hotwords in ([], [Hotword("then and then", 3.0), Hotword("den", 3.0)]):
+        decoding = decoder.start(hotwords)
+        decoding.push(log_probs)
+        scores.append({one.text: one.score for one in decoding.result(10_000).alternatives})
+    before, after = scores
+    assert before.keys() == after.keys()
+    for text, score in before.items():
+        if not {"DEN"} & set(text.split()):
+            assert after[text] == pytest.approx(score, abs=1e-3)
+
+
+def test_a_list(tmp_path: Path) -> None:
+    file = tmp_path / "list.txt"
+    file.write_text("# names\n\nZoë's Café\nwell-known\t2.5\n  the  end # really\n", encoding="utf-8")
+    assert read_hotwords(file, 0.5) == [
+        Hotword("ZOE'S CAFE", 0.5),
+        Hotword("WELL KNOWN", 2.5),
+        Hotword("THE END", 0.5),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\xff\xfe\x00", "not UTF-8"),
+        (b"fine\n12345\n", "line 2: hotword '12345'"),
+        (b"word\tmany\n", "line 1: could not convert"),
+        (b"word\tnan\n", "boost nan"),
+        (b"word\t1e9\n", "boost 1000000000.0"),
+        (b"\t2\n", "hotword ''"),
+        (b"a" * 1000, "1 to 100 letters"),
+        (b"word\n" * (MOST + 1), f"at most {MOST}"),
+    ],
+)
+def test_hostile_lists(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "list.txt"
+    file.write_bytes(content)
+    with pytest.raises(OptionError, match=message):
+        read_hotwords(file)
+
+
+def test_no_list(tmp_path: Path) -> None:
+    for path in (tmp_path, tmp_path / "missing", Path("nul\0")):
+        with pytest.raises(OptionError, match="can't be read"):
+            read_hotwords(path)
+
+
+@pytest.mark.parametrize("phrase", ["", " ", "42", None, 7, "'"])
+def test_a_phrase_without_letters(phrase: Any) -> None:
+    with pytest.raises(OptionError, match="with A to Z"):
+        Hotword(phrase)
+
+
+def test_a_phrase_that_the_model_can_not_spell() -> None:
+    with pytest.raises(OptionError, match="hotword 'QUIZ': the model can't spell 'IQUZ'"):
+        HotwordGraph([Hotword("quiz")], PIECES)

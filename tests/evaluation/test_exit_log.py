@@ -1,0 +1,74 @@
+"""Recorded passes on disk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_asr.errors import DataError
+from edge_asr.evaluation.dataset import Utterance, identity, load_dataset
+from edge_asr.evaluation.exit_log import load_log, record_all
+from edge_asr.evaluation.noise import NoiseCorruption
+from edge_asr.runtime.recognizer import Recognizer
+
+
+@pytest.fixture(scope="module")
+def utterances(samples: Path) -> list[Utterance]:
+    return load_dataset(samples / "manifest.jsonl")[:2]
+
+
+@pytest.mark.parametrize("chunk", ["640", "full"])
+def test_what_is_read_is_what_was_recorded(
+    fake_model: Path, utterances: list[Utterance], tmp_path: Path, chunk: str
+) -> None:
+    recognizer = Recognizer.load(fake_model)
+    ticks: list[None] = []
+    first = record_all(recognizer, utterances, chunk, cache=tmp_path, tick=lambda: ticks.append(None))
+    second = record_all(recognizer, utterances, chunk, cache=tmp_path, tick=lambda: ticks.append(None))
+    assert len(ticks) == 2  # nothing ran the second time
+    for one, other in zip(first, second, strict=True):
+        assert (one.utterance, one.seconds) == (other.utterance, other.seconds)
+        assert len(one.chunks) == len(other.chunks)
+        for a, b in zip(one.chunks, other.chunks, strict=True):
+            assert (a.info, a.piece, a.seconds, a.blank) == (b.info, b.piece, b.seconds, b.blank)
+            assert np.array_equal(a.log_probs, b.log_probs)
+            assert np.array_equal(a.frames, b.frames)
+    noisy = NoiseCorruption([np.ones(100, dtype=np.float32)], 0.0)
+    other = record_all(recognizer, utterances, chunk, cache=tmp_path, condition="0 dB", corrupt=noisy)
+    assert not np.array_equal(other[0].chunks[0].log_probs, first[0].chunks[0].log_probs)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_other_data_and_damage(fake_model: Path, utterances: list[Utterance], tmp_path: Path) -> None:
+    recognizer = Recognizer.load(fake_model)
+    record_all(recognizer, utterances, 640, cache=tmp_path)
+    (path,) = tmp_path.iterdir()
+    with pytest.raises(DataError, match="chunk is '640', expected '320'"):
+        load_log(path, utterances, {"chunk": "320"})
+    with pytest.raises(DataError, match="other utterances"):
+        load_log(path, utterances[:1], {})
+    content = path.read_bytes()
+    for broken in (content[: len(content) // 2], b"", b"not a log"):
+        path.write_bytes(broken)
+        with pytest.raises(DataError, match="not a log of exits"):
+            load_log(path, utterances, {})
+    with np.load(tmp_path / _write(tmp_path, content), allow_pickle=False) as file:
+        arrays = dict(file)
+    arrays["log_probs"][0, 0, :] = np.nan
+    np.savez(path, **arrays)
+    with pytest.raises(DataError, match="hold NaN"):
+        load_log(path, utterances, {})
+
+
+def _write(folder: Path, content: bytes) -> str:
+    (folder / "whole.npz").write_bytes(content)
+    return "whole.npz"
+
+
+def test_the_identity_is_of_ids_and_texts(utterances: list[Utterance]) -> None:
+    assert identity(utterances) == identity(utterances[::-1])
+    assert identity(utterances) != identity([replace(utterances[0], text="X"), utterances[1]])
+    assert identity(utterances) != identity(utterances[:1])

@@ -1,0 +1,103 @@
+"""The monitor: counts, shift, and two formats."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+
+from edge_asr.bundle.policy import PolicySpec, ReferenceSpec
+from edge_asr.errors import OptionError
+from edge_asr.exits.shift import population_stability
+from edge_asr.runtime.decided_chunk import DecidedChunk
+from edge_asr.runtime.monitor import Monitor
+from tests.exits.helpers import view
+
+QUARTERS = ReferenceSpec((0.2, 0.4, 0.6), (0.25, 0.25, 0.25, 0.25), 0.5)
+POLICY = PolicySpec(
+    "int8", "0" * 64, "frame_entropy", {"640": (0.4, 0.4)}, {}, exits=3, reference={"640": (QUARTERS, QUARTERS)}
+)
+
+
+def chunk(exit: int, entropy: float, seconds: float = 0.03) -> DecidedChunk:
+    views = [view(1, entropy, seconds=seconds / exit)]
+    while len(views) < exit:
+        views.append(view(len(views) + 1, entropy, views[-1], seconds / exit))
+    return DecidedChunk(
+        piece=0,
+        first_frame=0,
+        n_valid=16,
+        n_audio=16,
+        exit=exit,
+        log_probs=np.zeros((16, 3), dtype=np.float32),
+        stats=tuple(v.stats for v in views),
+        all_log_probs=None,
+        segment_seconds=tuple(v.seconds for v in views),
+        views=tuple(views),
+    )
+
+
+def test_counts() -> None:
+    monitor = Monitor(3, POLICY)
+    monitor.observe(chunk(1, 0.3), "640", 0.04, limit=0.1)
+    monitor.observe(chunk(3, 0.5, seconds=0.3), "640", 0.04, limit=0.1)
+    monitor.observe(chunk(1, 0.3), "full", 0.04)
+    monitor.revisited(chunk(3, 0.1), 1, 0.02)
+    facts = json.loads(monitor.json())
+    assert facts["chunks"] == 3
+    assert facts["exits"] == {"1": 1, "2": 0, "3": 2}
+    assert (facts["revisits"], facts["deadline_misses"]) == (1, 1)
+    assert facts["audio_seconds"] == pytest.approx(1.92)
+    assert facts["compute_seconds"] == pytest.approx(0.38)
+    assert facts["criterion"] == {"640": [[0, 1, 1, 0], [0, 0, 1, 0]]}
+    assert sum(facts["chunk_seconds"]["counts"]) == 3
+    assert [sum(row) for row in facts["entropy"]["counts"]] == [3, 1, 1]
+    assert facts["population_stability"] == {"640": [None, None]}
+    assert facts["alarm"] is False
+
+
+def test_a_shift_raises_the_alarm() -> None:
+    rng = np.random.default_rng(0)
+    same, other = Monitor(3, POLICY), Monitor(3, POLICY)
+    for value in rng.uniform(0, 0.8, 400):
+        same.observe(chunk(1, value), "640", 0.04)
+        other.observe(chunk(1, value / 2 + 0.4), "640", 0.04)
+    assert not same.alarm
+    assert other.alarm
+    assert same.shift()["640"][1] is None  # no chunk came there
+
+
+def test_old_audio_fades() -> None:
+    monitor = Monitor(3, POLICY)
+    for _ in range(5200):
+        monitor.observe(chunk(1, 0.1), "640", 0.04)
+    assert sum(monitor.snapshot()["criterion"]["640"][0]) < 5000
+
+
+def test_without_a_policy() -> None:
+    monitor = Monitor(3)
+    monitor.observe(chunk(2, 0.3), "640", 0.04)
+    facts = monitor.snapshot()
+    assert facts["criterion"] == {}
+    assert facts["criterion_name"] is None
+    assert not monitor.alarm
+
+
+def test_prometheus() -> None:
+    monitor = Monitor(3, POLICY)
+    for value in np.random.default_rng(0).uniform(0, 0.8, 300):
+        monitor.observe(chunk(1, value), "640", 0.04)
+    text = monitor.prometheus()
+    assert 'edge_asr_chunks{exit="1"} 300' in text
+    assert 'edge_asr_chunk_seconds_bucket{le="+Inf"} 300' in text
+    line = re.compile(r'(# (HELP|TYPE) \S+ .+|[a-z_]+(\{[a-z]+="[^"]*"(,[a-z]+="[^"]*")*\})? -?[0-9.e+-]+)')
+    assert all(line.fullmatch(row) for row in text.splitlines())
+
+
+def test_population_stability() -> None:
+    assert population_stability([0.25] * 4, [0.25] * 4) == 0.0
+    assert population_stability([0.25] * 4, [0.7, 0.1, 0.1, 0.1]) > 0.25
+    with pytest.raises(OptionError, match="1 shares for 2 bins"):
+        population_stability([0.5, 0.5], [1.0])
