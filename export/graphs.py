@@ -74,6 +74,11 @@ def _save(
     initialisers = {t.name for t in model.graph.initializer}
     for info in [v for v in model.graph.value_info if v.name in initialisers]:
         model.graph.value_info.remove(info)
+    # It also writes each node's stack trace: a third of a small graph, and the paths of whoever exported it.
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+        part.doc_string = ""
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
 

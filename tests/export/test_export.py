@@ -55,6 +55,13 @@ def test_manifest(exported: Exported) -> None:
     assert "Not to be used for" in card
 
 
+def test_graphs_tell_nothing_of_who_exported_them(exported: Exported) -> None:
+    for path in sorted(exported.bundle.rglob("*.onnx")):
+        data = path.read_bytes()
+        for trace in (b"stack_trace", b'File "', str(Path(__file__).parents[2]).encode()):
+            assert trace not in data, f"{path.name} holds {trace!r}"
+
+
 def test_a_failed_check_leaves_the_bundle_before(
     exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +44,16 @@ def test_settings(usual: Setup) -> None:
         assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
         assert options.get_session_config_entry("session.x64quantprecision") == "1"
         assert session.get_providers() == ["CPUExecutionProvider"]
+
+
+def test_nothing_is_reported_or_left_behind(usual: Setup, tmp_path: Path) -> None:
+    """ONNX Runtime's own reports would leave a database and a device's identifier in the home folder."""
+    code = "import sys, numpy as np; from edge_asr import Recognizer; stream = Recognizer.load(sys.argv[1]).stream(); "
+    code += "stream.feed(np.zeros(16000, np.float32)); stream.finish()"
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY" and not k.startswith("XDG_")}
+    environment |= {"HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONDONTWRITEBYTECODE": "1"}
+    subprocess.run([sys.executable, "-c", code, str(usual.bundle.path)], env=environment, cwd=tmp_path, check=True)
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_precisions_are_told_apart(usual: Setup) -> None:
