@@ -48,9 +48,9 @@ class BeamConfig:
     tokens: int = 12
     token_min: float = 1e-3
     blank_skip: float = 0.98
-    lm_weight: float = 0.5
+    lm_weight: float = 0.6
     word_bonus: float = 1.0
-    unknown_penalty: float = 8.0
+    unknown_penalty: float = 12.0
     lexicon: bool = False
 
     def __post_init__(self) -> None:
