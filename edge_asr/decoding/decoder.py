@@ -17,7 +17,7 @@ from edge_asr.errors import OptionError
 GREEDY, BEAM, LM = "greedy", "beam", "lm"
 DECODERS = (GREEDY, BEAM, LM)
 
-DEFAULTS = {BEAM: BeamConfig(width=8, word_bonus=0.0), LM: BeamConfig(width=32)}
+DEFAULTS = {BEAM: BeamConfig(width=8, word_bonus=0.0), LM: BeamConfig(width=64)}
 """Tuned on LibriSpeech dev-clean; scripts/decoders.py does it."""
 
 CONFIDENCES = {GREEDY: Confidence(), BEAM: Confidence(), LM: Confidence(offset=-0.4, slope=2.2)}
