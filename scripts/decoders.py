@@ -155,7 +155,7 @@ def fit_confidence(kept: Sequence[Kept], pieces: tuple[str, ...], decoder: Decod
         right = aligned(utterance.text, [word.word for word in decoded.words])
         for word, good in zip(decoded.words, right, strict=True):
             spoken = [log_prob for frame, log_prob in ids.items() if word.start <= frame < word.end]
-            points[index % 2].append((sum(spoken) / max(1, len(spoken)), good))
+            points[index % 2].append((float(np.exp(min(spoken, default=0.0))), good))
     x, y = (np.array(column, dtype=float) for column in zip(*points[0], strict=True))
     offset, slope = logistic(x, y)
     x, y = (np.array(column, dtype=float) for column in zip(*points[1], strict=True))

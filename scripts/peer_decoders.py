@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,10 @@ def peer(pieces: Sequence[str], **options: Any) -> Any:
         MissingExtraError: If it isn't installed.
     """
     try:
-        from pyctcdecode import build_ctcdecoder
+        build: Any = import_module("pyctcdecode").build_ctcdecoder
     except ImportError as error:
         raise MissingExtraError(f"pip install pyctcdecode kenlm: {error}") from error
-    return build_ctcdecoder(["", *pieces[1:]], **options)
+    return build(["", *pieces[1:]], **options)
 
 
 def report(name: str, kept: Sequence[Kept], decode: Callable[[Any], str]) -> None:

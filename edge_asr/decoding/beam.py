@@ -91,6 +91,7 @@ class BeamSearch:
         texts = [piece.replace(WORD_START, " ") for piece in pieces]
         self._factor = np.array([pow(_BASE, len(text), 1 << 64) for text in texts], dtype=np.uint64)
         self._addend = np.array([_spell(text) for text in texts], dtype=np.uint64)
+        self._recombine = config.recombine and lm is not None
         self._skip = math.log(config.blank_skip)
         self._least = math.log(config.token_min)
         self._cache: dict[tuple[State, int], tuple[float, State]] = {}
@@ -234,25 +235,37 @@ class BeamSearch:
         bias = np.concatenate([beam.bias, bias[i, k]])[lead]
         ahead = np.concatenate([beam.ahead, ahead[i, k]])[lead]
         score = np.logaddexp(blank, nonblank) + bias + ahead
-        best_first = np.argsort(-score, kind="stable")[: self.config.width]
-        best_first = best_first[score[best_first] >= score[best_first[0]] - self.config.beam]
-        chosen = lead[best_first]
-        history, states, following = [], [], []
-        commit = np.full(len(chosen), np.nan)
-        for place, c in enumerate(chosen.tolist()):
+        grown = np.concatenate([beam.node, node[i, k]])
+        order = np.argsort(-score, kind="stable")
+        order = order[score[order] >= score[order[0]] - self.config.beam]
+        hots = None if hot is None else np.concatenate([beam.hot, hot[i, k]])
+        history, states, following, best_first, commits = [], list[State](), list[State](), list[int](), list[float]()
+        seen = set()
+        for place in order.tolist():
+            c = int(lead[place])
+            if c < count:
+                before, after = beam.states[c], beam.following[c]
+            else:
+                parent, column = int(i[c - count]), int(k[c - count])
+                before = after = beam.following[parent] if starts[column] else beam.states[parent]
+            if self._recombine and grown[c] != OFF:
+                future = (before, int(grown[c]), int(last[c]), 0 if hots is None else int(hots[c]))
+                if future in seen:  # a better one has it, and will stay ahead
+                    continue
+                seen.add(future)
             if c < count:
                 history.append(beam.history[c])
-                states.append(beam.states[c])
-                following.append(beam.following[c])
-                commit[place] = beam.commit[c]
-                continue
-            parent, column = int(i[c - count]), int(k[c - count])
-            token = int(tokens[column])
-            history.append(Node(beam.history[parent], token, frame, float(row[token])))
-            before = beam.following[parent] if starts[column] else beam.states[parent]
+                commits.append(float(beam.commit[c]))
+            else:
+                token = int(tokens[column])
+                history.append(Node(beam.history[parent], token, frame, float(row[token])))
+                commits.append(np.nan)
+            best_first.append(place)
             states.append(before)
-            following.append(before)
-        grown = np.concatenate([beam.node, node[i, k]])
+            following.append(after)
+            if len(best_first) == self.config.width:
+                break
+        chosen = lead[best_first]
         return Hypotheses(
             blank=blank[best_first],
             nonblank=nonblank[best_first],
@@ -261,8 +274,8 @@ class BeamSearch:
             node=grown[chosen],
             bias=bias[best_first],
             ahead=ahead[best_first],
-            hot=beam.hot[:1].repeat(len(chosen)) if hot is None else np.concatenate([beam.hot, hot[i, k]])[chosen],
-            commit=commit,
+            hot=beam.hot[:1].repeat(len(chosen)) if hots is None else hots[chosen],
+            commit=np.array(commits),
             states=states,
             following=following,
             history=history,

@@ -33,6 +33,8 @@ class BeamConfig:
         word_bonus: Added for each word; makes up for the words that a language model costs.
         unknown_penalty: Taken away for each word that the language model lacks.
         lexicon: Whether only the language model's words (and hotwords) may be spelled.
+        recombine: Of hypotheses that only differ in words which the language model has forgotten, keep the best. That
+            is worth a wider search; alternatives then differ in late words mostly.
 
     Raises:
         OptionError: If a value is out of range.
@@ -48,17 +50,18 @@ class BeamConfig:
     tokens: int = 12
     token_min: float = 1e-3
     blank_skip: float = 0.98
-    lm_weight: float = 0.5
+    lm_weight: float = 0.6
     word_bonus: float = 1.0
-    unknown_penalty: float = 8.0
+    unknown_penalty: float = 12.0
     lexicon: bool = False
+    recombine: bool = True
 
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "lexicon":
+            if field.type == "bool":
                 if not isinstance(value, bool):
-                    raise OptionError(f"lexicon={value!r}: expected True or False")
+                    raise OptionError(f"{field.name}={value!r}: expected True or False")
                 continue
             low, high = RANGES[field.name]
             kinds = int if field.type == "int" else (int, float)

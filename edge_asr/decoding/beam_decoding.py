@@ -26,6 +26,8 @@ SETTLE_FRAMES = 64
 """How often it is looked for words that no hypothesis disputes any more."""
 STABLE = 0.95
 """Share of the probability that must agree on a word before it is called stable."""
+OLD_FRAMES = 75
+"""A word of the best text that ended so long ago is called stable in any case."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,10 +85,12 @@ class BeamDecoding:
     def partial(self, provisional: LogProbs) -> Partial:
         state = self._search.advance(self._state, provisional) if len(provisional) else self._state
         ranked = self._search.rank(state, end=False)
-        texts = [self._open_words(one.history) for one in ranked]
+        best = words_of(ranked[0].history.tokens(), self._pieces, self._confidence)
+        texts = [[word.word for word in best], *(self._open_words(one.history) for one in ranked[1:])]
         weights = np.exp(np.minimum(0.0, np.array([one.score for one in ranked]) - ranked[0].score))
+        old = sum(word.end <= state.frame - OLD_FRAMES for word in best)
         words = [word.word for word in self._settled_words] + texts[0]
-        stable = len(self._settled_words) + _agreed(texts, weights / weights.sum())
+        stable = len(self._settled_words) + max(old, _agreed(texts, weights / weights.sum()))
         return Partial(" ".join(words), min(stable, max(0, len(words) - 1)))
 
     @property

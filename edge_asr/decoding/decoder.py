@@ -17,8 +17,11 @@ from edge_asr.errors import OptionError
 GREEDY, BEAM, LM = "greedy", "beam", "lm"
 DECODERS = (GREEDY, BEAM, LM)
 
-DEFAULTS = {BEAM: BeamConfig(width=8, word_bonus=0.0), LM: BeamConfig(width=32)}
+DEFAULTS = {BEAM: BeamConfig(width=8, word_bonus=0.0), LM: BeamConfig(width=64)}
 """Tuned on LibriSpeech dev-clean; scripts/decoders.py does it."""
+
+CONFIDENCES = {GREEDY: Confidence(), BEAM: Confidence(), LM: Confidence(offset=-0.4, slope=2.2)}
+"""Fitted on the same; a language model mends words whose tokens were unlikely."""
 
 
 class Decoder:
@@ -59,7 +62,8 @@ class Decoder:
             raise OptionError(f"decoder={name!r}: expected one of {', '.join(DECODERS)}")
         if name == LM and lm is None:
             raise OptionError(f"decoder={LM!r}: needs a language model, and the bundle has none; name its file")
-        self.name, self._pieces, self._blank, self._confidence = name, pieces, blank, confidence
+        self.name, self._pieces, self._blank = name, pieces, blank
+        self._confidence = CONFIDENCES[name] if confidence is None else confidence
         self._lm = lm if name == LM else None
         self.config = DEFAULTS.get(name) if config is None else config
         self._lexicon = None if self._lm is None else Lexicon.build(self._lm.trie, pieces, blank)

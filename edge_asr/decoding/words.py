@@ -33,22 +33,23 @@ class Word:
 class Confidence:
     """Turns the log-probabilities of a word's tokens into the probability that the word is right.
 
-    A logistic function of their mean, fitted on a development set (Platt 1999; scripts/decoders.py fits it).
+    A logistic function of the least likely token's probability, fitted on a development set (Platt 1999;
+    ``scripts/decoders.py --confidence`` fits it). A word is as sure as its weakest token.
 
     Args:
-        offset: Log-odds of a word whose tokens are certain.
-        slope: Log-odds lost per nat; 0 or more.
+        offset: Log-odds of a word with an impossible token.
+        slope: Log-odds gained up to a word whose tokens are certain; 0 or more.
 
     Raises:
         OptionError: If a value isn't finite or the slope is negative.
 
     Example:
-        >>> Confidence(offset=2.0, slope=1.0)([0.0, -4.0])
+        >>> Confidence(offset=-2.0, slope=4.0)([0.0, math.log(0.5)])
         0.5
     """
 
-    offset: float = 2.0
-    slope: float = 1.5
+    offset: float = -4.8
+    slope: float = 6.6
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.offset) and math.isfinite(self.slope) and self.slope >= 0):
@@ -56,7 +57,7 @@ class Confidence:
 
     def __call__(self, log_probs: Sequence[float]) -> float:
         """Gives the probability for a word with these token log-probabilities."""
-        odds = self.offset + self.slope * sum(log_probs) / max(1, len(log_probs))
+        odds = self.offset + self.slope * math.exp(min(0.0, min(log_probs, default=0.0)))
         return 1.0 / (1.0 + math.exp(-max(-50.0, odds)))
 
 

@@ -15,7 +15,14 @@ from edge_asr.decoding.hotwords import Hotword
 from edge_asr.decoding.ngram import NgramModel
 
 PIECES = ("<blank>", "▁", "▁A", "▁TH", "N", "E", "AN", "D")
-EXACT = {"width": 1024, "beam": 1000.0, "tokens": 1000, "token_min": 1e-12, "blank_skip": 1.0}
+EXACT: dict[str, Any] = {
+    "recombine": False,
+    "width": 1024,
+    "beam": 1000.0,
+    "tokens": 1000,
+    "token_min": 1e-12,
+    "blank_skip": 1.0,
+}
 """Settings that prune nothing in these tests."""
 
 

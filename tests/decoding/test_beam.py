@@ -123,10 +123,10 @@ def test_a_boundary_ends_the_word_and_the_repeat() -> None:
         assert decoding.result().text == "AN NE"
 
 
-@pytest.mark.parametrize("name", [*RANGES, "lexicon"])
+@pytest.mark.parametrize("name", [*RANGES, "lexicon", "recombine"])
 @pytest.mark.parametrize("value", [-30, 1e9, float("nan"), "2", None, True])
 def test_settings_out_of_range(name: str, value: Any) -> None:
-    if name == "lexicon" and value is True:
+    if name not in RANGES and value is True:
         return
     with pytest.raises(OptionError, match=rf"{name}=.*: expected"):
         BeamConfig(**{name: value})
