@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from edge_asr.errors import OptionError
+from edge_asr.evaluation.baselines import compare, fixed_hull, oracle, random_errors
 from edge_asr.evaluation.calibration import halves
 from edge_asr.evaluation.chunk_table import ChunkTable, Integers
 from edge_asr.evaluation.gate_training import train_gate
-from edge_asr.evaluation.references import compare, fixed_hull, oracle, random_errors
 from edge_asr.evaluation.statistics import auroc, excess_p_value
 from edge_asr.evaluation.threshold_path import PRICES, common_path, threshold_path
 from edge_asr.exits.base import Criterion

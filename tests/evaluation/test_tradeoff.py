@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from edge_asr.errors import MissingExtraError, OptionError
+from edge_asr.evaluation.baselines import compare, fixed_hull, hull_errors, oracle, random_errors
 from edge_asr.evaluation.chunk_table import ChunkTable
 from edge_asr.evaluation.recording import Recording
-from edge_asr.evaluation.references import compare, fixed_hull, hull_errors, oracle, random_errors
 from edge_asr.evaluation.tradeoff import condition, tradeoff
 from edge_asr.evaluation.tradeoff_page import markdown, page
 from edge_asr.evaluation.tradeoff_plots import draw_plots
