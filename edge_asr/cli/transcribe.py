@@ -57,6 +57,9 @@ def transcribe(
     output: Annotated[
         Format, typer.Option("--format", help="txt: one line a file; json: one object a line.")
     ] = Format.TXT,
+    second_pass: Annotated[
+        bool, typer.Option("--second-pass", help="At each pause run the deeper segments again, over the whole piece.")
+    ] = False,
     budget: Annotated[
         str | None,
         typer.Option("--budget", metavar="rtf=0.2", help="Leave earlier to stay within rtf, deadline (s) or mean_rtf."),
@@ -88,7 +91,13 @@ def transcribe(
     for file in files:
         try:
             transcript = recognizer.transcribe(
-                file, chunk=chunk.argument, exit=exit, decoder=prepared, hotwords=phrases, nbest=nbest
+                file,
+                chunk=chunk.argument,
+                exit=exit,
+                decoder=prepared,
+                hotwords=phrases,
+                nbest=nbest,
+                second_pass=second_pass,
             )
         except OF_ONE_FILE as error:
             failed = True
@@ -132,7 +141,7 @@ def as_json(file: Path, transcript: Transcript, decoder: str) -> dict[str, Any]:
         `chunks`, and `nbest` if there are several. A word has `start` and `end` (s), `confidence` (0 to 1) and
         `exit`; an alternative has `text` and `score` (nats).
         A chunk has `start` and `end` (s), `exit`, and `entropy` (nats) and `max_posterior`, means over its
-        frames at that exit.
+        frames at that exit; after a second pass also `final_exit`, the exit that the text comes from.
     """
     return {
         "file": str(file),
@@ -160,6 +169,7 @@ def as_json(file: Path, transcript: Transcript, decoder: str) -> dict[str, Any]:
                 "entropy": round(chunk.entropy, 6),
                 "max_posterior": round(chunk.max_posterior, 6),
             }
+            | ({} if chunk.final_exit is None else {"final_exit": chunk.final_exit})
             for chunk in transcript.chunks
         ],
     } | nbest_json(transcript)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_asr.decoding.beam_config import BeamConfig
+from edge_asr.decoding.greedy import Token
 from edge_asr.decoding.hotwords import HotwordGraph
 from edge_asr.decoding.hypotheses import BREAK, Floats, Hypotheses, Ints, Node
 from edge_asr.decoding.lexicon import OFF, ROOT, Lexicon
@@ -143,6 +144,12 @@ class BeamSearch:
         )
         order = np.argsort(-(moved.blank + moved.bias + moved.ahead), kind="stable")
         return SearchState(_take(moved, order[np.isfinite(moved.bias[order])]), state.frame)
+
+    def best_alone(self, state: SearchState) -> tuple[SearchState, list[Token]]:
+        """Keeps only the best hypothesis after a boundary, and gives its tokens, which it forgets."""
+        best = _take(state.beam, np.array([int(np.argmax(state.beam.blank + state.beam.bias + state.beam.ahead))]))
+        tokens = best.history[0].tokens()
+        return replace(state, beam=replace(best, history=[Node(None, BREAK, state.frame, 0.0)])), tokens
 
     def rank(self, state: SearchState, *, end: bool = True) -> list[Ranked]:
         """Ranks the hypotheses, best first; several may have the same text.

@@ -16,6 +16,7 @@ from edge_asr.decoding.decoding import (
     Partial,
     check_log_probs,
     check_replacement,
+    check_restart,
 )
 from edge_asr.decoding.greedy import Token
 from edge_asr.decoding.hypotheses import BREAK, Floats, Node, common
@@ -36,6 +37,15 @@ class _Before:
 
     log_probs: LogProbs
     state: SearchState
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Begin:
+    """Where a piece of audio began: the search, and what had settled."""
+
+    state: SearchState
+    tokens: int
+    words: int
 
 
 class BeamDecoding:
@@ -59,6 +69,7 @@ class BeamDecoding:
         self._looked = 0  # frame at which words were last settled
         self._kept: list[_Before] = []
         self._chunks = 0
+        self._begin = _Begin(self._state, 0, 0)
 
     def push(self, log_probs: LogProbs) -> None:
         check_log_probs(log_probs, len(self._pieces))
@@ -78,9 +89,24 @@ class BeamDecoding:
         for part in later:
             self.push(part)
 
-    def boundary(self) -> None:
+    def boundary(self, *, final: bool = False) -> None:
         self._state = self._search.boundary(self._state)
         self._kept = []
+        if final:
+            self._state, tokens = self._search.best_alone(self._state)
+            self._settled += tokens
+            self._settled_words += words_of(tokens, self._pieces, self._confidence)
+            self._begin = _Begin(self._state, len(self._settled), len(self._settled_words))
+
+    def restart(self, log_probs: LogProbs) -> None:
+        check_log_probs(log_probs, len(self._pieces))
+        begin = self._begin
+        check_restart(self._state.frame - begin.state.frame, len(log_probs))
+        del self._settled[begin.tokens :]
+        del self._settled_words[begin.words :]
+        self._looked = begin.state.frame
+        self._kept = []
+        self._state = self._search.advance(begin.state, log_probs)
 
     def partial(self, provisional: LogProbs) -> Partial:
         state = self._search.advance(self._state, provisional) if len(provisional) else self._state

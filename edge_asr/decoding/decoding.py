@@ -81,8 +81,23 @@ class Decoding(Protocol):
         """
         ...
 
-    def boundary(self) -> None:
-        """Ends a piece of audio: the word ends, and the next token isn't a repeat of the last one."""
+    def boundary(self, *, final: bool = False) -> None:
+        """Ends a piece of audio: the word ends, and the next token isn't a repeat of the last one.
+
+        Args:
+            final: Only the best text so far goes on, so that `restart` can begin there.
+        """
+        ...
+
+    def restart(self, log_probs: LogProbs) -> None:
+        """Takes a better result for all frames since the last boundary (which must have been final) or the start.
+
+        No chunk before can be replaced any more.
+
+        Raises:
+            OptionError: If it has another number of frames, or its shape is wrong.
+            NumericError: If it holds NaN.
+        """
         ...
 
     def partial(self, provisional: LogProbs) -> Partial:
@@ -110,6 +125,16 @@ def check_log_probs(log_probs: LogProbs, width: int) -> None:
         raise OptionError(f"log_probs has shape {log_probs.shape}, expected (T, {width})")
     if np.isnan(log_probs).any():
         raise NumericError("log_probs holds NaN")
+
+
+def check_restart(frames: int, new: int) -> None:
+    """Checks that a result is as long as what it replaces.
+
+    Raises:
+        OptionError: If it isn't.
+    """
+    if frames != new:
+        raise OptionError(f"log_probs has {new} frames; since the last boundary there were {frames}")
 
 
 def check_replacement(chunk: int, first: int, sizes: Sequence[int], new: int) -> int:
@@ -158,7 +183,7 @@ class GreedyDecoding:
         self._score = 0.0
         self._kept: list[_Before] = []
         self._chunks = 0
-        self._frame = 0
+        self._begin = _Before(np.zeros((0, len(pieces)), np.float32), self._decoder.copy(), 0, 0.0)
 
     def push(self, log_probs: LogProbs) -> None:
         check_log_probs(log_probs, len(self._pieces))
@@ -186,10 +211,20 @@ class GreedyDecoding:
         for part in later:
             self.push(part)
 
-    def boundary(self) -> None:
+    def boundary(self, *, final: bool = False) -> None:
         self._decoder.boundary()
         self._tokens.append(Token(BREAK, self._decoder.frame, 0.0))
         self._kept = []
+        self._begin = _Before(self._begin.log_probs, self._decoder.copy(), len(self._tokens), self._score)
+
+    def restart(self, log_probs: LogProbs) -> None:
+        check_log_probs(log_probs, len(self._pieces))
+        begin = self._begin
+        check_restart(self._decoder.frame - begin.decoder.frame, len(log_probs))
+        self._decoder, self._score = begin.decoder.copy(), begin.score
+        del self._tokens[begin.tokens :]
+        self._kept = []
+        self._take(log_probs)
 
     def partial(self, provisional: LogProbs) -> Partial:
         stable = len(self._words(self._tokens))

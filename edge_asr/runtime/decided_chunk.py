@@ -30,6 +30,7 @@ class DecidedChunk:
         segment_seconds: Wall time of each segment that ran; the first includes the frontend.
         views: All that each exit that ran says, from exit 1.
         revisited: It was decided before and comes again, from a deeper exit.
+        whole: It is the whole piece, from a second pass.
     """
 
     piece: int
@@ -43,3 +44,4 @@ class DecidedChunk:
     segment_seconds: tuple[float, ...]
     views: tuple[ExitView, ...] = ()
     revisited: bool = False
+    whole: bool = False

@@ -62,9 +62,11 @@ class EncoderStream:
         observe: Is told of each chunk when it is decided.
         reviser: Decides at a piece's end which chunks go on; see `Reviser`.
         clock: Gives seconds.
+        second_pass: At a piece's end the deeper segments run once over all of it, to where this policy says; the
+            last chunk given is then the whole piece. Not for ``full`` mode, nor for pieces longer than that allows.
 
     Raises:
-        OptionError: If the bundle doesn't allow the chunk size.
+        OptionError: If the bundle doesn't allow the chunk size, or there is a second pass in ``full`` mode.
 
     Example:
         >>> stream = EncoderStream(bundle, engine, FixedPolicy(3), chunk_frames=16)  # doctest: +SKIP
@@ -84,8 +86,12 @@ class EncoderStream:
         observe: Callable[[DecidedChunk], None] = lambda chunk: None,
         reviser: Reviser | None = None,
         clock: Clock = time.perf_counter,
+        second_pass: Policy | None = None,
     ) -> None:
         spec = bundle.spec
+        if second_pass is not None and chunk_frames is None:
+            raise OptionError("second_pass: full mode sees the whole piece already; expected a chunk size")
+        self._second_pass = second_pass
         if chunk_frames is not None and chunk_frames not in spec.chunks.allowed:
             allowed = ", ".join(map(str, spec.chunks.allowed))
             raise OptionError(f"chunk_frames={chunk_frames!r}: bundle {spec.name!r} allows {allowed}, or None for full")
@@ -114,9 +120,15 @@ class EncoderStream:
             StreamClosedError: If called twice.
         """
         self._check_open()
-        decided = self._encode(self._cutter.finish()) + self._utterance.flush() + self.revisit()
+        decided = self._encode(self._cutter.finish()) + self._end()
         self._closed = True
         return decided
+
+    def _end(self) -> list[DecidedChunk]:
+        """Ends the current piece."""
+        decided = self._utterance.flush() + self.revisit()
+        whole = None if self._second_pass is None else self._utterance.second_pass(self._second_pass)
+        return decided if whole is None else [*decided, whole]
 
     def revisit(self) -> list[DecidedChunk]:
         """Goes on with chunks of the current piece that left early, as the reviser says; none without one."""
@@ -150,6 +162,7 @@ class EncoderStream:
             keep=self._keep,
             observe=self._observe,
             clock=self._clock,
+            record=self._second_pass is not None,
         )
 
     def _encode(self, parts: list[Part]) -> list[DecidedChunk]:
@@ -157,7 +170,7 @@ class EncoderStream:
         for part in parts:
             decided += self._utterance.push(part.pcm)
             if part.ends:
-                decided += self._utterance.flush() + self.revisit()
+                decided += self._end()
                 if self._reviser is not None:
                     self._reviser.boundary()
                 self._piece += 1

@@ -115,6 +115,7 @@ class Recognizer:
         decoder: Decoder | str = AUTO,
         hotwords: Sequence[Hotword | str] = (),
         nbest: int = 1,
+        second_pass: bool = False,
     ) -> Transcript:
         """Recognises a recording.
 
@@ -128,6 +129,7 @@ class Recognizer:
             decoder: A name, see `decoder`, or what it gave.
             hotwords: Phrases to prefer.
             nbest: Most alternatives in the transcript.
+            second_pass: See `stream`.
 
         Returns:
             The transcript; its ``seconds`` include reading the file.
@@ -146,6 +148,7 @@ class Recognizer:
             "hotwords": hotwords,
             "nbest": nbest,
             "budget": budget,
+            "second_pass": second_pass,
         }
         if isinstance(audio, (str, Path)):
             with AudioReader(audio) as reader:
@@ -173,6 +176,7 @@ class Recognizer:
         hotwords: Sequence[Hotword | str] = (),
         nbest: int = 1,
         endpoint: EndpointConfig | None = None,
+        second_pass: bool = False,
     ) -> Stream:
         """Starts a live recognition.
 
@@ -188,12 +192,16 @@ class Recognizer:
             hotwords: Phrases to prefer.
             nbest: Most alternatives in the transcript.
             endpoint: When `Stream.endpoint` says that the utterance is over.
+            second_pass: At the end of each piece (at a pause after 20 s, and at the end of all) the deeper segments
+                run once more, over the whole piece, as deep as ``exit`` says for ``full``. Partial texts stay as they
+                are, the final text gets better, and that work is done twice. Pieces beyond 30 s keep their text.
 
         Raises:
             AudioError: If the sample rate is out of range.
             OptionError: If an option has a value that the bundle doesn't allow.
         """
         chunk_frames = self.chunk_frames(chunk)
+        whole = (self.policy(exit, FULL) if policy is None else policy) if second_pass else None
         policy = self.policy(exit, chunk) if policy is None else policy
         budget = self.budget if budget is None else budget
         return Stream(
@@ -210,6 +218,7 @@ class Recognizer:
             decoding=self._start(decoder, hotwords),
             nbest=nbest,
             endpoint=endpoint,
+            second_pass=whole,
         )
 
     def decoder(self, name: str = AUTO, *, lm: str | Path | None = None, config: BeamConfig | None = None) -> Decoder:

@@ -51,6 +51,7 @@ class Stream:
         decoding: Makes text of log-probabilities; None decodes greedily.
         nbest: Most alternatives in the transcript.
         endpoint: When `endpoint` says that the utterance is over.
+        second_pass: Decides how deep each piece goes once more at its end, as a whole; None for no second pass.
 
     Example:
         >>> stream = Recognizer.load("en-tiny").stream(sample_rate=48_000)  # doctest: +SKIP
@@ -76,6 +77,7 @@ class Stream:
         decoding: Decoding | None = None,
         nbest: int = 1,
         endpoint: EndpointConfig | None = None,
+        second_pass: Policy | None = None,
     ) -> None:
         self._rate = check_rate(sample_rate)
         self._resampler = Resampler(self._rate, bundle.spec.sample_rate)
@@ -90,7 +92,9 @@ class Stream:
             observe=self._observe,
             reviser=controller,
             clock=time.perf_counter if controller is None else controller.clock,
+            second_pass=second_pass,
         )
+        self._final = second_pass is not None
         if isinstance(nbest, bool) or not isinstance(nbest, int) or nbest < 1:
             raise OptionError(f"nbest={nbest!r}: expected 1 or more")
         self._decoding = GreedyDecoding(tokens.pieces, bundle.spec.tokens.blank) if decoding is None else decoding
@@ -104,6 +108,7 @@ class Stream:
         self._samples = 0
         self._seconds = 0.0
         self._piece = 0
+        self._piece_chunk = 0  # its first chunk
         self._audio_end = 0  # first frame after the audio decided so far
         self._chunks: list[ChunkResult] = []
         # The decoder counts frames on, also those of a piece's tail, which take no time: where each chunk begins
@@ -201,7 +206,8 @@ class Stream:
 
     def _word(self, word: Word, duration: float) -> WordResult:
         start, end = (min(duration, self._time(frame)) for frame in (word.start, word.end))
-        exit = self._chunks[self._place(word.start)].exit
+        chunk = self._chunks[self._place(word.start)]
+        exit = chunk.exit if chunk.final_exit is None else chunk.final_exit
         return WordResult(self._format(word.word), start, max(start, end), word.confidence, exit)
 
     def _place(self, frame: int) -> int:
@@ -242,6 +248,9 @@ class Stream:
             if not chunk.revisited:
                 self._take([chunk])
                 continue
+            if chunk.whole:
+                self._finalise(chunk)
+                continue
             number = len(self._places) - 1
             while self._places[number][1] != chunk.first_frame:
                 number -= 1
@@ -263,7 +272,8 @@ class Stream:
         for chunk in decided:
             if chunk.piece != self._piece:
                 self._piece = chunk.piece
-                self._decoding.boundary()  # pieces are cut where it is silent: between words
+                self._piece_chunk = len(self._chunks)
+                self._decoding.boundary(final=self._final)  # pieces are cut where it is silent: between words
             if chunk.n_audio:
                 self._audio_end = chunk.first_frame + chunk.n_audio
             self._chunks.append(self._record(chunk))
@@ -272,6 +282,15 @@ class Stream:
             self._decoding.push(chunk.log_probs)
             if self._kept is not None:
                 self._kept.append(chunk.log_probs)
+
+    def _finalise(self, whole: DecidedChunk) -> None:
+        """Takes a second pass in the place of all chunks of the piece."""
+        self._decoding.restart(whole.log_probs)
+        first = self._piece_chunk
+        sizes = [chunk.frames for chunk in self._chunks[first:]]
+        self._chunks[first:] = [replace(chunk, final_exit=whole.exit) for chunk in self._chunks[first:]]
+        if self._kept is not None:
+            self._kept[first:] = np.split(whole.log_probs, np.cumsum(sizes)[:-1])
 
     def _record(self, chunk: DecidedChunk) -> ChunkResult:
         start = min(chunk.first_frame, self._audio_end) * self._frame_seconds

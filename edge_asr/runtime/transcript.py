@@ -20,6 +20,7 @@ class ChunkResult:
         entropy: Mean entropy in nats at that exit.
         max_posterior: Mean largest posterior at that exit.
         criteria: Mean stats of each exit that ran, from exit 1.
+        final_exit: The exit of the second pass, from which the final text comes; None without one.
     """
 
     start: float
@@ -29,6 +30,7 @@ class ChunkResult:
     entropy: float
     max_posterior: float
     criteria: tuple[ExitStats, ...]
+    final_exit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class WordResult:
         start: Begin in seconds of audio.
         end: End in seconds of audio.
         confidence: How likely it is to be right, from 0 to 1.
-        exit: The exit of the chunk in which it begins.
+        exit: The exit that it comes from: that of the chunk in which it begins, or of the second pass.
     """
 
     word: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from edge_asr.exits.view import ExitView
 from edge_asr.runtime.decided_chunk import DecidedChunk, LogProbs
 from edge_asr.runtime.engine import Array, Engine
 from edge_asr.runtime.frame_buffer import FrameBuffer
+from edge_asr.runtime.piece_record import KINDS, PieceRecord
 
 Clock = Callable[[], float]
 
@@ -51,6 +52,7 @@ class UtteranceEncoder:
         keep: How many of the last chunks that left early are kept, so that `revisit` can go on with them.
         observe: Is told of each chunk when it is decided.
         clock: Gives seconds.
+        record: Keep what `second_pass` needs.
     """
 
     def __init__(
@@ -66,8 +68,10 @@ class UtteranceEncoder:
         keep: int = 0,
         observe: Callable[[DecidedChunk], None] = lambda chunk: None,
         clock: Clock = time.perf_counter,
+        record: bool = False,
     ) -> None:
         sizes = spec.encoder
+        self._record = PieceRecord(spec.chunks.full_max_frames // 2 * 2) if record else None
         self._engine, self._policy, self._all_exits = engine, policy, all_exits
         self._chunk_frames, self._piece, self._first_frame = chunk_frames, piece, first_frame
         self._kept: deque[ChunkPass] = deque(maxlen=keep)
@@ -166,6 +170,8 @@ class UtteranceEncoder:
         self._hidden.append(outputs["hidden"][0, :n_valid])
         self._log_probs.append(outputs["log_probs"][0, :n_valid])
         self._stats.append(outputs["stats"][0, :n_valid])
+        if self._record is not None:
+            self._record.append({name: outputs[name][0, :n_valid] for name in KINDS})
         done = n_valid * self._hop
         left = max(0, self._fill - done)
         self._pcm[:left] = self._pcm[done : done + left]  # NumPy copies overlapping memory safely
@@ -248,6 +254,38 @@ class UtteranceEncoder:
                     self._kept.remove(chunk)
                 return self._decided(chunk, taken, revisited=True) if taken > left else None
         return None
+
+    def second_pass(self, policy: Policy) -> DecidedChunk | None:
+        """Runs the deeper segments once over the whole piece, as ``full`` mode does, on what the trunk has written.
+
+        Args:
+            policy: Is asked after each exit, about the whole piece.
+
+        Returns:
+            The piece as one chunk; None before `flush`, if nothing was recorded, or if the piece is too long.
+
+        Raises:
+            NumericError: If a graph's output isn't a number.
+        """
+        whole = None if self._record is None or self._total is None else self._record.whole()
+        if whole is None:
+            return None
+        total = len(whole["hidden"])
+        frames = total + total % 2
+        window = np.zeros((1, self._history + frames, 3 * self._dim), dtype=np.float32)
+        window[0, self._history : self._history + total] = whole["memory"]
+        hidden = np.zeros((1, frames, self._dim), dtype=np.float32)
+        hidden[0, :total] = whole["hidden"]
+        counts = {"n_valid": total, "n_left": 0, "n_right": 0}
+        chunk = ChunkPass(
+            info=ChunkInfo(0, 0, total, None, self._exits, 0),
+            n_audio=-(-self._samples // self._hop),
+            inputs={"window": window} | {name: np.array([n], dtype=np.int64) for name, n in counts.items()},
+            hidden=hidden,
+            views=[ExitView.of(1, whole["stats"], whole["log_probs"], seconds=0.0, blank=self._blank)],
+        )
+        taken = self._advance(chunk, policy)
+        return replace(self._decided(chunk, taken, revisited=True), whole=True)
 
     def _advance(self, chunk: ChunkPass, policy: Policy, *, all_exits: bool = False) -> int:
         """Runs segments until the policy stops, and gives the exit it takes."""

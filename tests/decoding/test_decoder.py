@@ -152,3 +152,32 @@ def test_options(lm: NgramModel) -> None:
         Decoder("lm", PIECES)
     with pytest.raises(OptionError, match="hotwords need a search"):
         Decoder("greedy", PIECES).start([Hotword("and")])
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 3])
+def test_a_piece_can_be_decoded_again(name_and_lm: tuple[str, NgramModel], pieces: int) -> None:
+    """What was decoded before doesn't change; the piece is as if it had come that way."""
+    name, lm = name_and_lm
+    again, fresh = (Decoder(name, PIECES, lm=lm).start() for _ in range(2))
+    for number in range(pieces):
+        if number:
+            again.boundary(final=True)
+            fresh.boundary(final=True)
+        first, better = (random_log_probs(10 * number + seed, 150) for seed in range(2))
+        for part in np.array_split(first, 9):
+            again.push(part)
+        again.restart(better)
+        fresh.push(better)
+    one, other = again.result(3), fresh.result(3)
+    assert (one.text, one.tokens, one.words) == (other.text, other.tokens, other.words)
+    assert [a.text for a in one.alternatives] == [a.text for a in other.alternatives]
+    with pytest.raises(OptionError, match="since the last boundary there were 150"):
+        again.restart(better[1:])
+    again.push(first[:3])
+    with pytest.raises(OptionError, match="can't be replaced"):
+        again.replace(0, first[:3])
+
+
+@pytest.fixture(params=DECODERS)
+def name_and_lm(request: pytest.FixtureRequest, lm: NgramModel) -> tuple[str, NgramModel]:
+    return request.param, lm
