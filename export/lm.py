@@ -203,6 +203,21 @@ def add_to_bundle(lm: Path, bundle: Path) -> None:
         raise DataError(f"{manifest}: can't be extended: {error!r}") from error
 
 
+HEADING = "## Language model"
+
+
+def describe(bundle: Path, file: Path, counts: str, about: str) -> None:
+    """Says in the bundle's model card what the language model was made of; an earlier description is replaced."""
+    card = bundle / "README.md"
+    text = card.read_text(encoding="utf-8") if card.exists() else f"# {bundle.name}\n"
+    before, _, rest = text.partition(f"\n{HEADING}\n")
+    after = rest.partition("\n## ")
+    tail = f"\n## {after[2]}" if after[1] else ""
+    size = f"`{file.name}`, {file.stat().st_size / 1e6:.1f} MB: {counts}."
+    section = f"\n{HEADING}\n{size}\n{about or 'Its text is not described.'}\n"
+    card.write_text(before.rstrip("\n") + "\n" + section + tail, encoding="utf-8")
+
+
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m export lm", description=__doc__)
@@ -210,6 +225,7 @@ def main(arguments: list[str] | None = None) -> int:
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", type=Path, help="the file to write")
     target.add_argument("--bundle", type=Path, help="write DIR/LANGUAGE.lm and list it in DIR/bundle.json")
+    parser.add_argument("--about", default="", help="for the model card: text, its source and its licence")
     args = parser.parse_args(arguments)
     console = Console(stderr=True, highlight=False)
     try:
@@ -217,12 +233,13 @@ def main(arguments: list[str] | None = None) -> int:
         if not out.parent.is_dir():
             raise DataError(f"--out {str(out)!r}: there is no directory {str(out.parent)!r}")
         header = convert(read_arpa(args.arpa), out)
+        counts = ", ".join(f"{count:,} {n}-grams" for n, count in enumerate(header["counts"], start=1))
         if args.bundle:
             add_to_bundle(out, args.bundle)
+            describe(args.bundle, out, counts, args.about)
     except EdgeAsrError as error:
         console.print(f"error: {error}", markup=False)
         return 1
-    counts = ", ".join(f"{count:,} {n}-grams" for n, count in enumerate(header["counts"], start=1))
     console.print(f"wrote {out}: {out.stat().st_size / 1e6:.2f} MB, {counts}")
     worst = ", ".join(f"{name} {step:.4f}" for name, step in header["steps"].items())
     console.print(f"largest error of each quantiser (log10): {worst}")

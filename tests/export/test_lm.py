@@ -48,6 +48,14 @@ def test_a_bundle_with_a_language_model(tmp_path: Path) -> None:
     assert Recognizer.load(bundle).decoder().name == "greedy"
     assert main(["lm", "--arpa", str(write_arpa(tmp_path / "toy.arpa")), "--bundle", str(bundle)]) == 0
     assert Bundle.load(bundle).lm_file == bundle / "en.lm"
+    (bundle / "README.md").write_text((bundle / "README.md").read_text() + "\n## Weaknesses\nMany.\n")
+    again = ["lm", "--arpa", str(tmp_path / "toy.arpa"), "--bundle", str(bundle), "--about", "Toys, public domain."]
+    assert main(again) == 0
+    card = (bundle / "README.md").read_text()
+    assert card.count("## Language model") == 1
+    assert "Toys, public domain." in card
+    assert card.endswith("\n## Weaknesses\nMany.\n")
+    assert "not described" not in card
     recognizer = Recognizer.load(bundle)
     assert recognizer.decoder().name == "lm"
     transcript = recognizer.transcribe(np.random.default_rng(0).normal(size=32_000) * 0.1, nbest=3)
