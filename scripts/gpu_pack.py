@@ -23,7 +23,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress
 
-from edge_asr.errors import DataError, EdgeAsrError
+from edge_asr.errors import DataError, EdgeAsrError, OptionError
 from edge_asr.model.model import AsrModel
 from edge_asr.training.config import TrainConfig
 from edge_asr.training.data.batches import open_store, read_part, sample_cuts, usable
@@ -38,6 +38,10 @@ def make(
     config: TrainConfig, prepared: Path, out: Path, shard_bytes: int, wheels: Path | None, console: Console
 ) -> None:
     """Writes a pack."""
+    if config.optim.teacher:
+        raise OptionError(
+            f"training option optim.teacher is {config.optim.teacher!r}; allowed in a pack: 0 (no states)"
+        )
     out.mkdir(parents=True, exist_ok=True)
     corpora = read_part(prepared, "train", config.data.train)
     kept = {name: [c for c in cuts if usable(c, config.data)] for name, cuts in corpora.items()}

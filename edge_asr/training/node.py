@@ -76,8 +76,9 @@ class Store:
             self.mels = torch.cat([self.mels, torch.cat(self._waiting).to(self.device)])
             self._waiting = []
 
-    def batch(self, chosen: list[int], speeds: list[int]) -> Batch:
-        """Pads utterances, each at one of its speeds, on the device."""
+    def batch(self, chosen: list[int], speeds: list[int], views: int = 1) -> Batch:
+        """Pads utterances, each at one of its speeds and as often as there are views, on the device."""
+        chosen, speeds = chosen * views, speeds * views
         first, count = torch.tensor([self.places[i][s] for i, s in zip(chosen, speeds, strict=True)]).T
         span = torch.arange(int(count.max()), device=self.device)[None]
         index = (first.to(self.device)[:, None] + span).clamp(max=len(self.mels) - 1)
@@ -91,6 +92,7 @@ class Store:
             torch.tensor([len(row.ids) for row in rows]),
             sum(row.seconds for row in rows),
             [row.text for row in rows],
+            views,
         )
 
 
@@ -106,7 +108,7 @@ def plan(store: Store, config: TrainConfig, phase: Phase, rng: np.random.Generat
     longest = 0.0
     for i in chosen:
         longest = max(longest, store.rows[i].seconds)
-        if batches[-1] and longest * (len(batches[-1]) + 1) > config.optim.batch_seconds:
+        if batches[-1] and longest * (len(batches[-1]) + 1) * config.optim.views > config.optim.batch_seconds:
             batches.append([])
             longest = store.rows[i].seconds
         batches[-1].append(i)
@@ -179,7 +181,7 @@ class Node:
         rng = np.random.default_rng([self.config.seed, number, epoch])
         for chosen in plan(self.store, self.config, phase, rng):
             speeds = rng.integers(0, len(self.config.data.speeds), len(chosen)).tolist()
-            batch = self.store.batch(chosen, speeds)
+            batch = self.store.batch(chosen, speeds, self.config.optim.views)
             generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
             yield self.augment(batch, generator)
 

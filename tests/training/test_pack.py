@@ -22,7 +22,7 @@ from edge_asr.errors import DataError
 from edge_asr.training import node
 from edge_asr.training.config import AugmentConfig, Phase
 from edge_asr.training.data.device_augment import DeviceAugmenter
-from edge_asr.training.pack import PackSpec, complete_shards, read_shard
+from edge_asr.training.pack import PackSpec, Row, complete_shards, read_shard
 from edge_asr.training.weights import load_weights
 from tests.training.test_splicing import make_batch
 from tests.training.test_trainer import VALUES
@@ -33,7 +33,7 @@ LIMIT = 1 << 20
 @pytest.fixture(scope="module")
 def pack(prepared: Path, tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     root = tmp_path_factory.mktemp("pack")
-    optim = VALUES["optim"] | {"minutes": 0.2}
+    optim = VALUES["optim"] | {"minutes": 0.2, "consistency": 0.1}  # two views of each utterance
     values: dict[str, Any] = VALUES | {"optim": optim, "data": {"speeds": [0.9, 1.0], "dev_utterances": 4}}
     (root / "config.yaml").write_text(yaml.safe_dump(values))
     command = [sys.executable, "scripts/gpu_pack.py", "make", "--config", str(root / "config.yaml")]
@@ -43,6 +43,32 @@ def pack(prepared: Path, tmp_path_factory: pytest.TempPathFactory, repository: P
     assert done.returncode == 0, done.stderr
     assert "edge_asr.training.node . --out OUT" in done.stderr
     return root / "pack"
+
+
+def test_a_pack_has_no_teacher(prepared: Path, tmp_path: Path, repository: Path) -> None:
+    values = VALUES | {"data": {"teacher": True}, "optim": VALUES["optim"] | {"teacher": 1.0, "teacher_exits": [2]}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+    command = [sys.executable, "scripts/gpu_pack.py", "make", "--config", str(tmp_path / "config.yaml")]
+    command += ["--data", str(prepared), "--out", str(tmp_path / "pack")]
+    environment = os.environ | {"PYTHONPATH": str(repository), "COLUMNS": "200"}
+    done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "optim.teacher" in done.stderr + done.stdout
+
+
+def test_views_of_an_utterance_differ_in_all_but_length() -> None:
+    store = node.Store(torch.device("cpu"), 80)
+    for seconds in (1.0, 2.0):
+        rows = int(25 * seconds) * 4 + 3
+        mels = np.random.default_rng(rows).normal(-5, 1, (rows, 80)).astype(np.float16)
+        store.add(Row("x.wav", "tones", seconds, (1, 2), "A"), [mels])
+    store.settle()
+    augment = DeviceAugmenter(AugmentConfig(tail_frames=12), torch.zeros(80), None)
+    batch = augment(store.batch([0, 1], [0, 0], views=2), torch.Generator().manual_seed(3))
+    assert batch.views == 2
+    assert batch.lengths[:2].tolist() == batch.lengths[2:].tolist()
+    assert batch.target_lengths.tolist() == [2] * 4
+    assert not torch.equal(batch.mels[:2], batch.mels[2:])
 
 
 def test_shards_hold_everything_within_their_size(pack: Path) -> None:

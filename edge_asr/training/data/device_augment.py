@@ -56,7 +56,8 @@ class DeviceAugmenter:
             first = (uniform(0, 1) * (used - width + 1)).floor()
             x = torch.where((place >= first) & (place < first + width), self.mean, x)
         x = torch.where(place < used, x, LOG_FLOOR)
-        tail = torch.randint(0, c.tail_frames + 1, (size,), generator=generator)
+        # Views of an utterance differ in all but their length.
+        tail = torch.randint(0, c.tail_frames + 1, (size // batch.views,), generator=generator).repeat(batch.views)
         lengths = batch.lengths + tail
         need = 4 * int(lengths.max()) + 3
         x = torch.nn.functional.pad(x, (0, 0, 0, max(0, need - rows)), value=LOG_FLOOR)
