@@ -89,3 +89,13 @@ def test_the_screening_list_is_valid(repository: Path) -> None:
     assert (repository / arms[0].init).exists()
     assert {a.init for a in arms[1:]} == {"own-caches", ""}
     assert len({a.config.model.architecture for a in arms}) == 6
+
+
+def test_the_recipe_list_is_valid(repository: Path) -> None:
+    arms = read_arms(repository / "scripts" / "configs" / "recipe.yaml")
+    assert [a.name for a in arms[:2]] == ["base-seed1", "base-seed2"]
+    base = arms[0].config
+    for arm in arms[2:]:
+        assert (repository / arm.init).exists()
+        assert arm.config != base
+        assert arm.config.model == base.model
