@@ -1,0 +1,49 @@
+"""The mean of checkpoints is their weights' mean and nothing else's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+
+from edge_asr.model.config import ModelConfig
+from edge_asr.model.model import AsrModel
+from edge_asr.training.checkpoint import read_checkpoint, save_checkpoint
+
+CONFIG = ModelConfig(dim=16, heads=2, vocabulary=10, exits=2, layers=1, history=16, branches=(1,))
+
+
+def write(path: Path, seed: int, config: ModelConfig = CONFIG) -> dict[str, torch.Tensor]:
+    torch.manual_seed(seed)
+    state = AsrModel(config).state_dict()
+    save_checkpoint(path, {"model": state, "ema": state, "config": {"model": config.to_dict()}, "step": seed})
+    return state
+
+
+def run(repository: Path, *paths: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "scripts/average.py", *map(str, paths), "--out", str(out)]
+    environment = os.environ | {"PYTHONPATH": str(repository)}
+    return subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
+
+
+def test_mean(tmp_path: Path, repository: Path) -> None:
+    states = [write(tmp_path / f"{seed}.pt", seed) for seed in (1, 2, 3)]
+    done = run(repository, *(tmp_path / f"{seed}.pt" for seed in (1, 2, 3)), out=tmp_path / "mean.pt")
+    assert done.returncode == 0, done.stderr
+    values = read_checkpoint(tmp_path / "mean.pt")
+    assert values["step"] == 3
+    for name, p in values["ema"].items():
+        assert torch.allclose(p, torch.stack([state[name].double() for state in states]).mean(dim=0).to(p.dtype))
+        assert torch.equal(values["model"][name], states[2][name])
+
+
+def test_other_shapes_are_refused(tmp_path: Path, repository: Path) -> None:
+    write(tmp_path / "a.pt", 1)
+    write(tmp_path / "b.pt", 2, ModelConfig(dim=32, heads=2, vocabulary=10, exits=2, layers=1, history=16, branches=()))
+    done = run(repository, tmp_path / "a.pt", tmp_path / "b.pt", out=tmp_path / "mean.pt")
+    assert done.returncode == 1
+    assert "a.pt" in done.stderr
+    assert not (tmp_path / "mean.pt").exists()
