@@ -17,6 +17,8 @@ from edge_asr.exits.base import Criterion
 PRICES = np.geomspace(0.001, 6.0, 40)
 """Word errors that one second at full depth may cost."""
 CANDIDATES = 40
+NEVER = 1e6
+"""Beyond every criterion's values, also those of other data than the path was fitted on; finite, as JSON wants it."""
 ROUNDS = 4
 
 
@@ -38,8 +40,8 @@ def threshold_path(
         prices: word errors that a second of full depth may cost, rising.
 
     Returns:
-        Thresholds, one for each exit but the last; the first point never stops early, the last always does at
-        exit 1. Equal points are left out. All numbers are finite.
+        Thresholds, one for each exit but the last; the first point never stops early on any data, the last always does
+        at exit 1 on these. Equal points are left out. All numbers are finite.
     """
     values = table.values(criterion, temperatures)
     small = criterion.small_is_sure
@@ -74,9 +76,8 @@ def common_path(table: ChunkTable, criterion: Criterion, steps: int = 50) -> lis
 
 
 def _ends(values: Floats, small: bool) -> tuple[list[float], list[float]]:
-    low, high = values.min(axis=0, initial=np.inf), values.max(axis=0, initial=-np.inf)
-    never, always = (low - 1.0, high) if small else (high + 1.0, low)
-    return never.tolist(), always.tolist()
+    always = values.max(axis=0, initial=-np.inf) if small else values.min(axis=0, initial=np.inf)
+    return [-NEVER if small else NEVER] * values.shape[1], always.tolist()
 
 
 def _candidates(column: Floats, never: float, small: bool) -> Floats:
