@@ -121,12 +121,11 @@ def test_promises(data: list[tuple[str, list[list[tuple[str, float]]]]], name: s
 
 def test_full_depth_stays_full_depth_on_data_that_the_path_was_not_fitted_on() -> None:
     """Exits that agree in the half that judges, though none does in the half that the thresholds come from."""
-    odd = [recording("a", "", [chunk(0, ["", "ONE", ""], [0.0, 0.0, 0.0])])]
-    even = [recording(f"b{i}", "", [chunk(0, ["ONE", "ONE", ""], [0.0, 0.0, 0.0])]) for i in range(3)]
-    for order in ([*odd, *even], [*even, *odd]):
-        for seed in range(4):
-            result = calibrate(table_of(order), get_criterion("disagreement"), Goal(max_loss=0.0), seed=seed)
-            assert result.chosen.wer <= result.full_depth.wer
+    differ = recording("a", "", [chunk(0, ["", "ONE", ""], [0.0, 0.0, 0.0])])
+    agree = recording("b", "", [chunk(0, ["ONE", "ONE", ""], [0.0, 0.0, 0.0])])
+    for recordings in ([differ, agree], [agree, differ]):  # each once in the half that is fitted on
+        result = calibrate(table_of(recordings), get_criterion("disagreement"), Goal(max_loss=0.0))
+        assert result.chosen.wer == result.full_depth.wer == 0.0
 
 
 def test_paths_go_from_full_depth_to_exit_1() -> None:
