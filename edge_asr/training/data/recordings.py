@@ -82,7 +82,7 @@ def split_recordings(
 
 
 def write_manifest(cuts: CutSet, path: Path) -> None:
-    """Write a ``.jsonl`` manifest that ``edge-asr eval`` and ``scripts/calibrate.py`` read; audio stays where it is.
+    """Write a ``.jsonl`` manifest that ``edge-asr eval`` and ``edge-asr calibrate`` read; audio stays where it is.
 
     Args:
         cuts: whole recordings.
