@@ -20,7 +20,7 @@ CORPORA = {
 }
 TEACHER = (
     "The weights were trained from scratch; beside the transcripts, they learned\nto predict the encoder states of "
-    "a teacher model on the training audio (Whisper tiny.en, OpenAI, MIT licence)."
+    "a teacher model on the training audio (a Whisper model; OpenAI, MIT licence)."
 )
 
 
