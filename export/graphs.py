@@ -47,7 +47,7 @@ class SegmentGraph(nn.Module):
         return hidden, log_probs, exit_stats(log_probs)
 
 
-def _save(
+def save_graph(
     path: Path,
     module: nn.Module,
     args: tuple[Tensor, ...],
@@ -55,6 +55,16 @@ def _save(
     outputs: list[str],
     shapes: Any,
 ) -> None:
+    """Writes a module as an ONNX graph, without stale shapes, stack traces or paths.
+
+    Args:
+        path: the graph.
+        module: put in evaluation mode.
+        args: example inputs, each a tensor of its own.
+        inputs: their names.
+        outputs: names of what it returns.
+        shapes: dynamic axes, as ``torch.onnx.export`` takes them; None for fixed shapes.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     program = torch.onnx.export(
         module.eval(),
@@ -94,7 +104,7 @@ DEEP_INPUTS = ["frames", "window", "n_valid", "n_left", "n_right"]
 def export_frontend(model: AsrModel, path: Path) -> None:
     """Writes the frontend: ``pcm`` (B, 640 C + 720) → ``frames`` (B, C, d)."""
     pcm = torch.zeros(2, 16 * HOP + OVERLAP)
-    _save(path, model.frontend, (pcm,), ["pcm"], ["frames"], ({0: Dim.DYNAMIC, 1: Dim.DYNAMIC},))
+    save_graph(path, model.frontend, (pcm,), ["pcm"], ["frames"], ({0: Dim.DYNAMIC, 1: Dim.DYNAMIC},))
 
 
 def export_segments(encoder: TwoSpeedSplitformer, folder: Path) -> list[Path]:
@@ -105,7 +115,7 @@ def export_segments(encoder: TwoSpeedSplitformer, folder: Path) -> list[Path]:
     names = list(trunk.state_shapes())
     state = trunk.zero_state(2)
     paths = [folder / f"segment{i}.onnx" for i in range(1, config.exits + 1)]
-    _save(
+    save_graph(
         paths[0],
         TrunkGraph(trunk),
         (frames, two, *(state[name] for name in names)),
@@ -117,7 +127,7 @@ def export_segments(encoder: TwoSpeedSplitformer, folder: Path) -> list[Path]:
     # Each argument is a tensor of its own: torch.export takes two uses of one tensor for the same input.
     left, right = torch.tensor([5, 3]), torch.tensor([2, 8])
     for segment, path in zip(encoder.segments(), paths[1:], strict=True):
-        _save(
+        save_graph(
             path,
             SegmentGraph(segment),
             (frames, window, two, left, right),
