@@ -18,10 +18,6 @@ CORPORA = {
     "synthetic-kokoro": "synthetic speech by Kokoro-82M (Apache-2.0) reading public-domain books",
     "vctk": "VCTK (Yamagishi et al.), ODC-By 1.0",
 }
-TEACHER = (
-    "The weights were trained from scratch; beside the transcripts, they learned\nto predict the encoder states of "
-    "a teacher model on the training audio (a Whisper model; OpenAI, MIT licence)."
-)
 
 
 def _corpora(notes: dict[str, Any]) -> list[str]:
@@ -31,6 +27,18 @@ def _corpora(notes: dict[str, Any]) -> list[str]:
         licence = next((text for key, text in CORPORA.items() if name.startswith(key)), "licence not recorded")
         lines.append(f"- `{name}`, {hours:.2f} h: {licence}")
     return lines or ["- not recorded"]
+
+
+def _teacher(runs: list[dict[str, Any]]) -> str:
+    """What is said of teachers, which earlier versions recorded without their names."""
+    used = [run["teacher"] for run in runs if run["teacher"]]
+    if not used:
+        return "The recipe uses no teacher model."
+    names = sorted({name for name in used if isinstance(name, str)}) or ["a Whisper model; OpenAI, MIT licence"]
+    return (
+        "The weights were trained from scratch; beside the transcripts, they learned\nto predict the encoder states of "
+        f"a teacher model on the training audio ({'; '.join(names)})."
+    )
 
 
 def model_card(
@@ -63,7 +71,6 @@ def model_card(
         f"{run['updates']} updates in {run['minutes']:.0f} minutes" + (" with a teacher" if run["teacher"] else "")
         for run in runs
     )
-    teacher = TEACHER if any(run["teacher"] for run in runs) else "The recipe uses no teacher model."
     branches = ", ".join(map(str, config.branches))
     return "\n".join(
         [
@@ -71,7 +78,7 @@ def model_card(
             "",
             f"English speech recognition with {config.exits} exits ({config.architecture}, d={config.dim},",
             f"{config.layers} layers a segment, parallel 2x branches on segments {branches}),",
-            f"{config.vocabulary} word pieces, CTC. {teacher}",
+            f"{config.vocabulary} word pieces, CTC. {_teacher(runs)}",
             "",
             "## Cost",
             "Cumulative: what has run when the exit has spoken, frontend, heads and feedback counted.",

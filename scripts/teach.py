@@ -1,6 +1,6 @@
 """Caches a teacher's encoder states for training with ``data.teacher: true``.
 
-    python scripts/teach.py --data PREPARED --teacher tiny.en [--corpora a,b] [--jobs 2]
+    python scripts/teach.py --data PREPARED --teacher tiny.en [--about TEXT] [--corpora a,b] [--jobs 2]
 
 PREPARED is what scripts/prepare_data.py wrote; the teacher is a Whisper model for faster-whisper, a name or a folder.
 Safe to interrupt: corpora that are finished are not done again.
@@ -36,6 +36,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--teacher", required=True, help="name or folder of a Whisper model for faster-whisper")
+    parser.add_argument("--about", help="who the teacher is, for model cards (default: as --teacher)")
     parser.add_argument("--corpora", default="", help="comma-separated, in this order (default: all, largest first)")
     parser.add_argument("--jobs", type=int, default=2, help="processes, of one thread each")
     args = parser.parse_args()
@@ -48,7 +49,8 @@ def main() -> int:
         cuts = [c for cuts in corpora.values() for c in cuts if c.duration < 20]
         picked = np.random.default_rng(0).permutation(len(cuts))[:SAMPLE]
         teacher = WhisperTeacher(args.teacher, threads=args.jobs)
-        measure(teacher, (cuts[i].recording.sources[0].source for i in picked), folder / "statistics.json")
+        recordings = (cuts[i].recording.sources[0].source for i in picked)
+        measure(teacher, recordings, folder / "statistics.json", args.about or f"Whisper {Path(args.teacher).name}")
         console = Console()
         with ProcessPoolExecutor(args.jobs) as pool, Progress(console=console) as progress:
             task = progress.add_task("teacher states", total=sum(hours.values()))

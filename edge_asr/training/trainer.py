@@ -81,6 +81,7 @@ class Trainer:
         if init is not None:
             model.load_state_dict(init)
         states = StateStore.open(prepared, list(corpora)) if config.data.teacher else None
+        self.taught_by = states.about if states is not None and config.optim.teacher else ""
         self.learner = Learner(
             config, model, torch.device(device), teacher_dim=states.dim if states else 0, parallel=self.parallel
         )
@@ -148,6 +149,7 @@ class Trainer:
                 "config": self.config.to_dict(),
                 "corpora": {name: sum(c.duration for c in cuts) / 3600 for name, cuts in self.loader.corpora.items()},
                 "earlier": self.earlier,
+                "taught_by": self.taught_by,
                 "phase": self.phase,
                 "epoch": self.epoch,
                 "batch": self.batch,

@@ -35,7 +35,7 @@ def save_weights(path: Path, model: AsrModel, tokenizer: Tokenizer, notes: dict[
 
 
 def lineage(notes: dict[str, Any]) -> list[dict[str, Any]]:
-    """The runs that weights come from, oldest first: updates, minutes, and whether a teacher was used.
+    """The runs that weights come from, oldest first: updates, minutes, and the teacher (True if it was not said which).
 
     Args:
         notes: what ``load_weights`` gives.
@@ -46,7 +46,8 @@ def lineage(notes: dict[str, Any]) -> list[dict[str, Any]]:
     """
     if "step" not in notes:
         return list(notes.get("earlier", []))
-    teacher = notes.get("config", {}).get("optim", {}).get("teacher", 0.0) > 0
+    taught = notes.get("config", {}).get("optim", {}).get("teacher", 0.0) > 0
+    teacher = taught and (notes.get("taught_by") or True)
     run = {"updates": notes["step"], "minutes": round(notes.get("elapsed", 0.0) / 60, 1), "teacher": teacher}
     return [*notes.get("earlier", []), run]
 
@@ -65,7 +66,7 @@ def load_weights(path: Path) -> tuple[AsrModel, Tokenizer, dict[str, Any]]:
     """
     if path.suffix != ".safetensors":
         model, tokenizer, values = load_model(path)
-        kept = ("step", "elapsed", "corpora", "config", "earlier")
+        kept = ("step", "elapsed", "corpora", "config", "earlier", "taught_by")
         notes: dict[str, Any] = {k: values[k] for k in kept if k in values}
         return model, tokenizer, notes
     try:

@@ -188,7 +188,7 @@ def test_two_views_and_a_teacher_are_learned_and_resumed(prepared: Path, tmp_pat
     folder.mkdir(exist_ok=True)
     statistics = folder / "statistics.json"
     cuts = read_part(prepared, "train", ("tones",))["tones"]
-    measure(Levels(), [c.recording.sources[0].source for c in cuts], statistics)
+    measure(Levels(), [c.recording.sources[0].source for c in cuts], statistics, "a level meter")
     cache_states(Levels(), cuts, statistics, folder / "tones.i8")
     optim = VALUES["optim"] | {"steps": 30, "consistency": 0.2, "teacher": 1.0, "teacher_exits": [1, 2]}
     values = VALUES | {"data": VALUES["data"] | {"teacher": True}, "optim": optim}
@@ -203,6 +203,8 @@ def test_two_views_and_a_teacher_are_learned_and_resumed(prepared: Path, tmp_pat
     assert trainer.learner.heads is not None
     for name, p in trainer.learner.heads.state_dict().items():
         assert torch.equal(p, resumed.learner.heads.state_dict()[name])
+    _, _, notes = load_weights(tmp_path / "run" / "last.pt")
+    assert [run["teacher"] for run in lineage(notes)] == ["a level meter"]
     # The teacher leaves no trace in what is exported.
     assert set(trainer.learner.ema) == set(trainer.learner.model.state_dict())
 

@@ -64,12 +64,19 @@ class WhisperTeacher:
         return mixed.astype(np.float32)
 
 
-def measure(teacher: Teacher, audio: Iterable[str], path: Path) -> None:
-    """Writes mean and standard deviation of each state, over recordings, to ``path`` (JSON); left alone if there."""
+def measure(teacher: Teacher, audio: Iterable[str], path: Path, about: str = "") -> None:
+    """Writes mean and standard deviation of each state, over recordings, to ``path`` (JSON); left alone if there.
+
+    Args:
+        teacher: gives the states.
+        audio: names of recordings.
+        path: the file to write.
+        about: who the teacher is, for the cards of models that learn from it.
+    """
     if path.exists():
         return
     rows = np.concatenate([teacher.states(read_audio(name)) for name in audio])
-    values = {"mean": rows.mean(axis=0).tolist(), "std": rows.std(axis=0).clip(1e-3).tolist()}
+    values = {"about": about, "mean": rows.mean(axis=0).tolist(), "std": rows.std(axis=0).clip(1e-3).tolist()}
     _replace(path, json.dumps(values).encode())
 
 
@@ -90,7 +97,7 @@ def cache_states(
     index_path = path.with_name(path.name + ".json")
     if index_path.exists():
         return
-    mean, std = _statistics(statistics)
+    mean, std, _ = _statistics(statistics)
     part, index, row = path.with_name(path.name + ".part"), {}, 0
     with part.open("wb") as file:
         for cut in cuts:
@@ -109,10 +116,11 @@ class StateStore:
 
     Attributes:
         dim: width of a state.
+        about: who the teacher is; empty if it was not said.
     """
 
     def __init__(self, paths: Iterable[Path]) -> None:
-        self.dim = 0
+        self.dim, self.about = 0, ""
         self._maps: list[npt.NDArray[np.int8]] = []
         self._index: dict[str, tuple[int, int, int]] = {}
         for path in paths:
@@ -136,7 +144,11 @@ class StateStore:
         there = [path for path in paths if path.with_name(path.name + ".json").exists()]
         if not there:
             raise DataError(f"folder {str(prepared / 'teacher')!r} holds no teacher states: run scripts/teach.py first")
-        return cls(there)
+        store = cls(there)
+        statistics = prepared / "teacher" / "statistics.json"
+        if statistics.exists():
+            store.about = str(_statistics(statistics)[2])
+        return store
 
     def get(self, name: str, speed: float = 1.0) -> Float | None:
         """States (T, S) of unit variance of an utterance at a speed, None if it has none.
@@ -156,10 +168,10 @@ class StateStore:
         return mixed
 
 
-def _statistics(path: Path) -> tuple[Float, Float]:
+def _statistics(path: Path) -> tuple[Float, Float, str]:
     try:
         values = json.loads(path.read_text())
-        return np.array(values["mean"], np.float32), np.array(values["std"], np.float32)
+        return np.array(values["mean"], np.float32), np.array(values["std"], np.float32), values.get("about", "")
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"statistics of teacher states {str(path)!r} cannot be read: {error}") from error
 

@@ -43,7 +43,9 @@ def cuts(tmp_path: Path) -> list[Any]:
 @pytest.fixture
 def cached(tmp_path: Path, cuts: list[Any]) -> Path:
     (tmp_path / "teacher").mkdir()
-    measure(Ramp(), [c.recording.sources[0].source for c in cuts[:2]], tmp_path / "teacher" / "statistics.json")
+    measure(
+        Ramp(), [c.recording.sources[0].source for c in cuts[:2]], tmp_path / "teacher" / "statistics.json", "a ramp"
+    )
     cache_states(Ramp(), cuts, tmp_path / "teacher" / "statistics.json", tmp_path / "teacher" / "tones.i8")
     return tmp_path
 
@@ -54,6 +56,7 @@ def test_states_come_back_normalised(cached: Path) -> None:
     assert states is not None
     assert states.shape == (51, 2)
     assert store.dim == 2
+    assert store.about == "a ramp"
     values = np.concatenate([np.arange(25), np.arange(51)])
     expected = (np.arange(51) - values.mean()) / values.std()
     assert np.abs(states[:, 0] - expected).max() <= 0.51 / STEPS
