@@ -38,10 +38,9 @@ def make(
     config: TrainConfig, prepared: Path, out: Path, shard_bytes: int, wheels: Path | None, console: Console
 ) -> None:
     """Writes a pack."""
-    if config.optim.teacher:
-        raise OptionError(
-            f"training option optim.teacher is {config.optim.teacher!r}; allowed in a pack: 0 (no states)"
-        )
+    for option, lacks in (("teacher", "states"), ("phones", "pronunciations")):
+        if value := getattr(config.optim, option):
+            raise OptionError(f"training option optim.{option} is {value!r}; allowed in a pack: 0 (it has no {lacks})")
     out.mkdir(parents=True, exist_ok=True)
     corpora = read_part(prepared, "train", config.data.train)
     kept = {name: [c for c in cuts if usable(c, config.data)] for name, cuts in corpora.items()}

@@ -13,6 +13,7 @@ Safe to interrupt: what is finished is not done again.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tarfile
 from concurrent.futures import ProcessPoolExecutor
@@ -30,6 +31,7 @@ from edge_asr.evaluation.normaliser import comparable
 from edge_asr.model.logmel import LogMel
 from edge_asr.training.data.corpus import AUDIO_SUFFIXES, read_corpus
 from edge_asr.training.data.features import cache_features, read_audio, utterance_mels
+from edge_asr.training.data.phones import Pronunciations
 from edge_asr.training.data.recordings import split_recordings, write_manifest
 from edge_asr.training.data.unpack import Prepared, find_pairs, unpack
 
@@ -110,10 +112,16 @@ def main() -> int:
     parser.add_argument(
         "--noise", type=Path, help="tar of noise clips; relative to --from (default: noise/*.tar there)"
     )
+    parser.add_argument("--pronunciations", type=Path, help="dictionary in CMUdict's format, for optim.phones")
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
     console = Console()
     try:
+        if args.pronunciations:
+            known = len(Pronunciations.read(args.pronunciations).words)
+            args.out.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(args.pronunciations, args.out / "pronunciations.dict")
+            console.print(f"pronunciations: {known:,} words")
         speeds = [float(s) for s in args.speeds.split(",")]
         if args.data:
             corpora = [unpack(s, t, m, args.out, console.print) for s, t, m in find_pairs(args.data)]

@@ -21,6 +21,8 @@ class Batch:
         views: how many augmented copies of each utterance there are, one copy of all after the other.
         states: (B, T, S) float32 states of a teacher's encoder at the same frames, or None.
         state_lengths: (B) int64, frames that have states; 0 where the teacher was not asked.
+        phones: (sum of phone_lengths) int64 phone ids, or None.
+        phone_lengths: (B) int64; 0 where a word's pronunciation is not known.
     """
 
     mels: Tensor
@@ -32,3 +34,5 @@ class Batch:
     views: int = 1
     states: Tensor | None = None
     state_lengths: Tensor | None = None
+    phones: Tensor | None = None
+    phone_lengths: Tensor | None = None

@@ -162,6 +162,9 @@ class OptimConfig:
         teacher: weight of the mean squared error between linear maps of the stream after ``teacher_exits`` and a
             teacher's encoder states; ``data.teacher`` loads them.
         teacher_exits: which exits' streams are regressed.
+        phones: weight of an auxiliary CTC loss on phones, at ``phone_exits``; the prepared folder holds the dictionary
+            (``scripts/prepare_data.py --pronunciations``).
+        phone_exits: which exits' streams are asked for phones.
     """
 
     minutes: float = 0.0
@@ -184,6 +187,8 @@ class OptimConfig:
     delay: int = 3
     teacher: float = 0.0
     teacher_exits: tuple[int, ...] = (2, 4, 6)
+    phones: float = 0.0
+    phone_exits: tuple[int, ...] = (2, 6)
 
     def __post_init__(self) -> None:
         _require(self.optimizer in ("adamw", "muon"), "optim.optimizer", self.optimizer, "adamw, muon")
@@ -202,6 +207,7 @@ class OptimConfig:
         _require(self.distillation >= 0, "optim.distillation", self.distillation, "0 or more")
         _require(0 <= self.delay <= 16, "optim.delay", self.delay, "0 to 16 frames")
         _require(self.teacher >= 0, "optim.teacher", self.teacher, "0 or more")
+        _require(self.phones >= 0, "optim.phones", self.phones, "0 or more")
 
     @property
     def views(self) -> int:
@@ -225,13 +231,15 @@ class TrainConfig:
         ends = [p.until for p in self.phases]
         depths = [depth for p in self.phases for depth in p.depths]
         _require(all(d <= self.model.exits for d in depths), "phases.depths", depths, f"1 to {self.model.exits}")
-        taught = self.optim.teacher_exits
-        _require(
-            not self.optim.teacher or (bool(taught) and all(1 <= e <= self.model.exits for e in taught)),
-            "optim.teacher_exits",
-            taught,
-            f"1 to {self.model.exits}, at least one",
-        )
+        for name in ("teacher", "phones"):
+            option = f"{name.removesuffix('s')}_exits"
+            chosen = getattr(self.optim, option)
+            _require(
+                not getattr(self.optim, name) or (bool(chosen) and all(1 <= e <= self.model.exits for e in chosen)),
+                f"optim.{option}",
+                chosen,
+                f"1 to {self.model.exits}, at least one",
+            )
         _require(self.data.teacher or not self.optim.teacher, "optim.teacher", self.optim.teacher, "0, or data.teacher")
         _require(
             bool(ends) and ends == sorted(ends) and ends[-1] == 1.0,

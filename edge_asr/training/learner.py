@@ -16,6 +16,7 @@ from edge_asr.training.config import Phase, TrainConfig
 from edge_asr.training.loss import consistency_losses, ctc_losses, distillation_losses, splice
 from edge_asr.training.optimizer import build_optimizers, rate
 from edge_asr.training.parallel import Parallel
+from edge_asr.training.phone_heads import PhoneHeads
 from edge_asr.training.regression import TeacherHeads
 
 
@@ -34,11 +35,13 @@ class Learner:
         model: the network, moved to ``device``.
         device: where to compute.
         teacher_dim: width of a teacher's states, where there is one.
+        phones: how many phones the batches' targets know, where they have such targets.
         parallel: the processes that share each batch; this one alone by default.
 
     Attributes:
         step: updates done; also the seed of everything an update draws.
         ema: averaged weights, by parameter name; what is evaluated and exported.
+        heads: of the losses on streams, by the option that weighs them; in training only.
     """
 
     def __init__(
@@ -48,14 +51,17 @@ class Learner:
         device: torch.device,
         teacher_dim: int = 0,
         parallel: Parallel | None = None,
+        phones: int = 0,
     ) -> None:
         self.config, self.device, self.parallel = config, device, parallel or Parallel()
         self.model = model.to(device)
-        self.heads: TeacherHeads | None = None
-        if teacher_dim and config.optim.teacher:
-            self.heads = TeacherHeads(config.model.dim, teacher_dim, config.optim.teacher_exits).to(device)
-        parts = {"model": self.model} | ({"teacher": self.heads} if self.heads is not None else {})
-        self.trained = nn.ModuleDict(parts)
+        optim, dim = config.optim, config.model.dim
+        self.heads: dict[str, nn.Module] = {}
+        if teacher_dim and optim.teacher:
+            self.heads["teacher"] = TeacherHeads(dim, teacher_dim, optim.teacher_exits).to(device)
+        if phones and optim.phones:
+            self.heads["phones"] = PhoneHeads(dim, phones, optim.phone_exits).to(device)
+        self.trained = nn.ModuleDict({"model": self.model} | self.heads)
         self.parallel.broadcast(self.trained)
         self.ema = {name: p.detach().clone() for name, p in model.state_dict().items()}
         self.optimizers = build_optimizers(self.trained, config.optim)
@@ -68,14 +74,14 @@ class Learner:
             "ema": self.ema,
             "optimizers": [optimizer.state_dict() for optimizer, _ in self.optimizers],
             "step": self.step,
-        } | ({"teacher": self.heads.state_dict()} if self.heads is not None else {})
+        } | {name: head.state_dict() for name, head in self.heads.items()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Goes back to a state."""
         self.model.load_state_dict(state["model"])
         self.ema = {name: p.to(self.device) for name, p in state["ema"].items()}
-        if self.heads is not None:
-            self.heads.load_state_dict(state["teacher"])
+        for name, head in self.heads.items():
+            head.load_state_dict(state[name])
         for (optimizer, _), values in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(values)
         self.step = state["step"]
@@ -95,8 +101,8 @@ class Learner:
             progress: share of the run done, for the schedule.
 
         Returns:
-            What is logged: losses per exit (none for a batch under a pattern of exits), of the splice, of consistency
-            and of the teacher, gradient norm, share of the peak rate, chunk.
+            What is logged: losses per exit (none for a batch under a pattern of exits), of the splice, of consistency,
+            of the teacher and of phones, gradient norm, share of the peak rate, chunk.
         """
         optim = self.config.optim
         rng = np.random.default_rng([self.config.seed, self.step])
@@ -112,7 +118,7 @@ class Learner:
             for group in optimizer.param_groups:
                 group["lr"] = peak * factor
         self.model.train()
-        taps = self.heads is not None and pattern is None
+        taps = bool(self.heads) and pattern is None
         nothing: AbstractContextManager[dict[int, Tensor]] = nullcontext({})
         cast = torch.autocast(self.device.type, torch.bfloat16) if has_fast_bf16(self.device) else nullcontext()
         with cast, self.model.encoder.tapped() if taps else nothing as hidden:
@@ -121,15 +127,16 @@ class Learner:
             log_probs = self.model.encoder.every_exit(
                 frames, lengths, pattern, chunk or None, look_ahead, exits
             ).float()
-            taught = self.heads(hidden, batch) if self.heads is not None and hidden else log_probs.new_zeros(())
+            extra = {name: head(hidden, batch) for name, head in self.heads.items()} if hidden else {}
         if pattern is not None:
             log_probs = pick(log_probs, pattern, chunk)[None]
         loss, logged = self._loss(phase, batch, log_probs, chunk if pattern is None else 0)
-        loss = loss + optim.teacher * taught
+        loss = loss + sum(getattr(optim, name) * value for name, value in extra.items())
         for optimizer, _ in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        logged["teacher"] = round(float(taught.detach()), 4)
+        loss.backward()
+        for name in ("teacher", "phones"):
+            logged[name] = round(float(extra[name].detach()), 4) if name in extra else 0.0
         tokens = float(batch.target_lengths.sum())
         logged = self.parallel.average(self.trained.parameters(), logged, tokens)
         norm = torch.nn.utils.clip_grad_norm_(self.trained.parameters(), optim.clip)

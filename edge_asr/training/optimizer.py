@@ -8,6 +8,8 @@ from torch import nn
 from edge_asr.training.config import OptimConfig
 from edge_asr.training.muon import Muon
 
+OUTPUTS = (".exit.", "subsampling", "phones.")  # matrices that Muon is not for: input and output layers
+
 Optimizers = list[tuple[torch.optim.Optimizer, float]]
 
 
@@ -21,7 +23,7 @@ def build_optimizers(model: nn.Module, config: OptimConfig) -> Optimizers:
     for name, p in model.named_parameters():
         if p.ndim < 2:
             vectors.append(p)
-        elif config.optimizer == "muon" and p.ndim == 2 and ".exit." not in name and "subsampling" not in name:
+        elif config.optimizer == "muon" and p.ndim == 2 and not any(part in name for part in OUTPUTS):
             muon.append(p)
         else:
             matrices.append(p)

@@ -86,6 +86,7 @@ class Reporter:
                 "splice": row["splice"],
                 "consistency": row["consistency"],
                 "teacher": row["teacher"],
+                "phones": row["phones"],
                 "audio_per_second": round(speed, 1),
             }
             | {f"loss{i + 1}": "" for i in range(self.exits)}

@@ -20,6 +20,7 @@ from edge_asr.training.checkpoint import read_checkpoint, save_checkpoint
 from edge_asr.training.config import Phase, TrainConfig
 from edge_asr.training.data.augment import Augmenter
 from edge_asr.training.data.batches import Loader, open_store, read_part, sample_cuts
+from edge_asr.training.data.phones import PHONES, Pronunciations
 from edge_asr.training.data.prefetch import prefetched
 from edge_asr.training.data.share import ShareLoader
 from edge_asr.training.data.teacher import StateStore
@@ -82,8 +83,14 @@ class Trainer:
             model.load_state_dict(init)
         states = StateStore.open(prepared, list(corpora)) if config.data.teacher else None
         self.taught_by = states.about if states is not None and config.optim.teacher else ""
+        said = Pronunciations.read(prepared / "pronunciations.dict") if config.optim.phones else None
         self.learner = Learner(
-            config, model, torch.device(device), teacher_dim=states.dim if states else 0, parallel=self.parallel
+            config,
+            model,
+            torch.device(device),
+            teacher_dim=states.dim if states else 0,
+            parallel=self.parallel,
+            phones=len(PHONES) if said else 0,
         )
         torch.manual_seed(config.seed + 1000 * self.parallel.rank)  # dropout differs by process
         noise_path = prepared / "noise" / "noise.npy"
@@ -99,6 +106,7 @@ class Trainer:
             seed=config.seed,
             views=config.optim.views,
             states=states,
+            pronunciations=said,
         )
         scorer = Loader(dev, dev_store, self.tokenizer, None, config.data, batch_seconds=60.0, seed=0)
         self.dev = {

@@ -20,6 +20,7 @@ from edge_asr.errors import DataError
 from edge_asr.training.checkpoint import load_model, read_checkpoint, save_checkpoint
 from edge_asr.training.config import TrainConfig
 from edge_asr.training.data.batches import read_part
+from edge_asr.training.data.phones import PHONES
 from edge_asr.training.data.teacher import cache_states, measure
 from edge_asr.training.trainer import Trainer
 from edge_asr.training.weights import lineage, load_weights, save_weights
@@ -199,14 +200,34 @@ def test_two_views_and_a_teacher_are_learned_and_resumed(prepared: Path, tmp_pat
     assert sum(taught[-5:]) < 0.8 * sum(taught[:5])
     assert all(float(row["consistency"]) > 0 for row in log)
     resumed = Trainer(TrainConfig.from_dict(values), prepared, tmp_path / "run")
-    assert resumed.learner.heads is not None
-    assert trainer.learner.heads is not None
-    for name, p in trainer.learner.heads.state_dict().items():
-        assert torch.equal(p, resumed.learner.heads.state_dict()[name])
+    for name, p in trainer.learner.heads["teacher"].state_dict().items():
+        assert torch.equal(p, resumed.learner.heads["teacher"].state_dict()[name])
     _, _, notes = load_weights(tmp_path / "run" / "last.pt")
     assert [run["teacher"] for run in lineage(notes)] == ["a level meter"]
     # The teacher leaves no trace in what is exported.
     assert set(trainer.learner.ema) == set(trainer.learner.model.state_dict())
+
+
+def test_phones_are_learned_beside_word_pieces(prepared: Path, tmp_path: Path) -> None:
+    cuts = read_part(prepared, "train", ("tones",))["tones"]
+    words = sorted({word for cut in cuts for word in cut.supervisions[0].text.split()})
+    # One word is not in the dictionary: its utterances are learned from word pieces alone.
+    lines = [
+        f"{word.lower()} {' '.join(PHONES[(7 * i + j) % 39] for j in range(2))}" for i, word in enumerate(words[1:])
+    ]
+    (prepared / "pronunciations.dict").write_text("\n".join(lines))
+    values = VALUES | {"optim": VALUES["optim"] | {"steps": 30, "phones": 0.5, "phone_exits": [2]}}
+    trainer = Trainer(TrainConfig.from_dict(values), prepared, tmp_path / "run")
+    trainer.run()
+    learned = [float(row["phones"]) for row in rows(tmp_path / "run") if float(row["phones"])]
+    assert sum(learned[-5:]) < 0.8 * sum(learned[:5])
+    resumed = Trainer(TrainConfig.from_dict(values), prepared, tmp_path / "run")
+    for name, p in trainer.learner.heads["phones"].state_dict().items():
+        assert torch.equal(p, resumed.learner.heads["phones"].state_dict()[name])
+    assert set(trainer.learner.ema) == set(trainer.learner.model.state_dict())
+    (prepared / "pronunciations.dict").unlink()
+    with pytest.raises(DataError, match="pronunciations"):
+        Trainer(TrainConfig.from_dict(values), prepared, tmp_path / "other")
 
 
 @pytest.mark.parametrize("architecture", ["splitformer-two-speed", "splitformer-absent"])

@@ -23,6 +23,7 @@ from edge_asr.training.batch import Batch
 from edge_asr.training.config import DataConfig, Phase
 from edge_asr.training.data.augment import Augmenter
 from edge_asr.training.data.features import MelStore
+from edge_asr.training.data.phones import Pronunciations
 from edge_asr.training.data.teacher import StateStore
 from edge_asr.training.tokenizer import Tokenizer
 
@@ -85,10 +86,12 @@ class Loader:
         seed: int,
         views: int = 1,
         states: StateStore | None = None,
+        pronunciations: Pronunciations | None = None,
     ) -> None:
         self.corpora = {name: [c for c in cuts if usable(c, config)] for name, cuts in corpora.items()}
         self.store, self.tokenizer, self.augmenter, self.config = store, tokenizer, augmenter, config
         self.batch_seconds, self.seed, self.views, self.states = batch_seconds, seed, views, states
+        self.pronunciations = pronunciations
         self._ids: dict[str, list[int]] = {}
 
     def epoch(self, phase: Phase, phase_number: int, epoch: int, skip: int = 0) -> Iterator[Batch]:
@@ -142,6 +145,7 @@ class Loader:
             texts,
             views,
             *self._states(cuts, speeds, int(lengths.max())),
+            *self._phones(texts),
         )
 
     def _states(self, cuts: list[MonoCut], speeds: list[float], frames: int) -> tuple[Tensor | None, Tensor | None]:
@@ -155,6 +159,13 @@ class Loader:
                 lengths[i] = min(len(found), frames)
                 states[i, : lengths[i]] = torch.from_numpy(found[: lengths[i]])
         return states, lengths
+
+    def _phones(self, texts: list[str]) -> tuple[Tensor | None, Tensor | None]:
+        if self.pronunciations is None:
+            return None, None
+        ids = [self.pronunciations.encode(text) or [] for text in texts]
+        flat = torch.tensor([i for row in ids for i in row], dtype=torch.int64)
+        return flat, torch.tensor([len(row) for row in ids])
 
     def _encode(self, text: str) -> list[int]:
         if text not in self._ids:

@@ -39,4 +39,5 @@ class ShareLoader(Loader):
             return super().collate(mine, rng)
         batch = super().collate(cuts[:1], rng)
         nothing = torch.zeros_like(batch.target_lengths)
-        return replace(batch, targets=batch.targets[:0], target_lengths=nothing, seconds=0.0)
+        batch = replace(batch, targets=batch.targets[:0], target_lengths=nothing, seconds=0.0)
+        return batch if batch.phones is None else replace(batch, phones=batch.phones[:0], phone_lengths=nothing)
