@@ -52,7 +52,7 @@ def size(*paths: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
-def ours(threads: int, exit: int | str, chunk: int | str, model: str, sources: str, **_: Any) -> Loaded:
+def ours(threads: int, exit: int | str, chunk: int | str, decoder: str, model: str, sources: str, **_: Any) -> Loaded:
     """This project, from its sources; streaming, chunk by chunk."""
     sys.path.insert(0, sources)
     import edge_asr
@@ -61,8 +61,11 @@ def ours(threads: int, exit: int | str, chunk: int | str, model: str, sources: s
     recognizer = Recognizer.load(model, threads=threads)
     spec = recognizer.bundle.spec
     names = {spec.frontend.file, spec.tokens.file, *spec.segments[recognizer.precision]}
+    if decoder == "lm" and spec.lm is not None:
+        names.add(spec.lm)
+    prepared = recognizer.decoder(decoder)
     return Loaded(
-        lambda pcm: recognizer.transcribe(pcm, exit=exit, chunk=chunk).text,
+        lambda pcm: recognizer.transcribe(pcm, exit=exit, chunk=chunk, decoder=prepared).text,
         edge_asr.__version__,
         sum(spec.files[name].bytes for name in names),
         floats,

@@ -16,7 +16,7 @@ PLACES += [(x, y, align) for y in (16, -23, 28, -35, 40, -47) for x, align in ((
 def plot(comparison: Comparison, path: Path) -> None:
     """Draw WER (with its interval) against CPU seconds per second of audio, on a logarithmic axis.
 
-    This project's exits are joined by a line; better is to the lower left.
+    This project's exits are joined by a line (dashed with the language model); better is to the lower left.
 
     Args:
         comparison: what to draw.
@@ -34,9 +34,10 @@ def plot(comparison: Comparison, path: Path) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     figure, axes = pyplot.subplots(figsize=(8.0, 5.0), layout="constrained")
-    exits = [row for row in comparison.rows if row.is_ours and not _is_auto(row)]
-    if len(exits) > 1:
-        axes.plot([row.rtf for row in exits], [100 * row.wer for row in exits], color=OURS, linewidth=1.2, zorder=1)
+    for with_lm in (False, True):
+        exits = [r for r in comparison.rows if r.is_ours and not _is_auto(r) and r.name.endswith("-lm") == with_lm]
+        costs, rates = [row.rtf for row in exits], [100 * row.wer for row in exits]
+        axes.plot(costs, rates, "--" if with_lm else "-", color=OURS, linewidth=1.2, zorder=1)
     for row in comparison.rows:
         _point(axes, row)
     axes.set_xscale("log")
@@ -66,7 +67,7 @@ def plot(comparison: Comparison, path: Path) -> None:
 
 
 def _is_auto(row: Row) -> bool:
-    return row.name.endswith("-auto")
+    return row.name.removesuffix("-lm").endswith("-auto")
 
 
 def _point(axes: Any, row: Row) -> None:

@@ -97,6 +97,8 @@ OUR_PACKAGES = ("numpy>=1.24", "onnxruntime>=1.20", "soundfile>=0.12", "soxr>=0.
 def our_systems(bundle: Bundle, sources: str, chunk: int | str = 640) -> tuple[System, ...]:
     """This project's systems: every exit at fixed depth, and `auto` where the bundle has thresholds.
 
+    Each with greedy decoding, and again with the language model where the bundle has one.
+
     Args:
         bundle: the model.
         sources: the folder that holds the package `edge_asr`.
@@ -110,17 +112,20 @@ def our_systems(bundle: Bundle, sources: str, chunk: int | str = 640) -> tuple[S
         exits.append("auto")
     graphs = _digest({name: file.sha256 for name, file in spec.files.items()})
     size = chunk if isinstance(chunk, str) else f"{chunk} ms"
-    about = f"{spec.name}, {spec.default_precision}, streaming, {size} chunks, greedy"
+    about = f"{spec.name}, {spec.default_precision}, streaming, {size} chunks"
+    decoders = {"greedy": "greedy"} | ({} if spec.lm is None else {"lm": f"beam search with {spec.lm}"})
     return tuple(
         System(
-            f"{OURS}-{exit}" if exit == "auto" else f"{OURS}-exit{exit}",
+            (f"{OURS}-{exit}" if exit == "auto" else f"{OURS}-exit{exit}") + ("" if decoder == "greedy" else "-lm"),
             OURS,
             OURS,
             OUR_PACKAGES,
-            f"{about}, thresholds of the bundle" if exit == "auto" else f"{about}, every chunk at exit {exit}",
-            {"graphs": graphs, "exit": exit, "chunk": chunk} | ({"thresholds": thresholds} if exit == "auto" else {}),
+            f"{about}, {text}, " + ("thresholds of the bundle" if exit == "auto" else f"every chunk at exit {exit}"),
+            {"graphs": graphs, "exit": exit, "chunk": chunk, "decoder": decoder}
+            | ({"thresholds": thresholds} if exit == "auto" else {}),
             {"model": str(bundle.path.resolve()), "sources": sources},
         )
+        for decoder, text in decoders.items()
         for exit in exits
     )
 

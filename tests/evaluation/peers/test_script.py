@@ -6,6 +6,7 @@ import json
 import runpy
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,11 @@ def test_names_and_settings(fake_model: Path) -> None:
     assert len(names) == len(set(names))
     assert names[0] == "ours-exit1"
     assert "ours-auto" in names
+    assert not any(name.endswith("-lm") for name in names)
+    bundle = Bundle.load(fake_model)
+    with_lm = our_systems(replace(bundle, spec=replace(bundle.spec, lm="en.lm")), "sources")
+    assert [s.name for s in with_lm] == [s.name for s in ours] + [f"{s.name}-lm" for s in ours]
+    assert {s.options["decoder"] for s in ours} == {"greedy"}
     digests = {system.digest for system in [*ours, *PEERS]}
     assert len(digests) == len(names)
     assert [s.digest for s in our_systems(Bundle.load(fake_model), "elsewhere")] == [s.digest for s in ours]
