@@ -40,7 +40,7 @@ def test_it_recognises_the_samples(recognizer: Recognizer, samples: Path) -> Non
         if row["id"].startswith("librispeech"):
             total += word_errors(row["text"], recognizer.transcribe(samples / row["audio"], exit=6).text)
     assert total.reference > 50
-    assert total.rate < 0.5
+    assert total.rate < 0.45
 
 
 @pytest.mark.parametrize("chunk", [320, 640, 1280, "full"])
@@ -106,5 +106,5 @@ def test_wer_falls_with_depth_on_a_dev_set(recognizer: Recognizer) -> None:
     result = evaluate(recognizer, sample(load_dataset(DATA), 60)).as_json()
     wers = [entry["wer"] for entry in result["exits"]]
     assert wers[5] < wers[2] < wers[0]
-    assert wers[5] < 0.6
+    assert wers[5] < 0.5
     assert result["auto"]["mean_macs_per_second"] < result["exits"][-1]["macs_per_second"]
