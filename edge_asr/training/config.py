@@ -10,6 +10,7 @@ from edge_asr.errors import OptionError
 from edge_asr.model.config import ModelConfig
 
 T = TypeVar("T")
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
@@ -141,6 +142,7 @@ class OptimConfig:
             ``steps``.
         steps: length of the run in updates where ``minutes`` is 0.
         batch_seconds: audio in a batch.
+        precision: of the forward pass: ``auto`` (bfloat16 where it is native), ``float32`` or ``bfloat16``.
         optimizer: ``adamw``, or ``muon`` (matrices by Muon, the rest by AdamW).
         peak_lr: highest learning rate of AdamW.
         muon_lr: highest learning rate of Muon, whose updates are scaled to AdamW's size.
@@ -170,6 +172,7 @@ class OptimConfig:
     minutes: float = 0.0
     steps: int = 10_000
     batch_seconds: float = 150.0
+    precision: str = "auto"
     optimizer: str = "adamw"
     peak_lr: float = 1.5e-3
     muon_lr: float = 3e-3
@@ -192,6 +195,7 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         _require(self.optimizer in ("adamw", "muon"), "optim.optimizer", self.optimizer, "adamw, muon")
+        _require(self.precision in PRECISIONS, "optim.precision", self.precision, ", ".join(PRECISIONS))
         _require(self.minutes > 0 or self.steps > 0, "optim.steps", self.steps, "above 0 unless minutes is")
         _require(self.batch_seconds >= 1, "optim.batch_seconds", self.batch_seconds, "at least 1")
         _require(0 <= self.hold < 1, "optim.hold", self.hold, "0 to below 1")

@@ -120,7 +120,8 @@ class Learner:
         self.model.train()
         taps = bool(self.heads) and pattern is None
         nothing: AbstractContextManager[dict[int, Tensor]] = nullcontext({})
-        cast = torch.autocast(self.device.type, torch.bfloat16) if has_fast_bf16(self.device) else nullcontext()
+        half = optim.precision == "bfloat16" or (optim.precision == "auto" and has_fast_bf16(self.device))
+        cast = torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext()
         with cast, self.model.encoder.tapped() if taps else nothing as hidden:
             mels, lengths = batch.mels.to(self.device), batch.lengths.to(self.device)
             frames = self.model.frontend.subsampling(mels)

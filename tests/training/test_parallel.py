@@ -25,7 +25,7 @@ from edge_asr.training.data.share import ShareLoader
 from edge_asr.training.parallel import Parallel, local_device
 from edge_asr.training.tokenizer import Tokenizer
 
-# Nothing that differs by process: no augmentation, no dropout.
+# Nothing that differs by process: no augmentation, no dropout, and no rounding that depends on how a batch is cut.
 VALUES: dict[str, Any] = {
     "name": "test",
     "model": {"dim": 32, "heads": 2, "vocabulary": 12, "exits": 2, "layers": 1, "history": 16, "branches": [1]},
@@ -38,7 +38,14 @@ VALUES: dict[str, Any] = {
         "time_masks": 0,
         "tail_frames": 0,
     },
-    "optim": {"steps": 10, "batch_seconds": 16, "warmup_steps": 4, "peak_lr": 1e-3, "ema": 0.5},
+    "optim": {
+        "steps": 10,
+        "batch_seconds": 16,
+        "precision": "float32",
+        "warmup_steps": 4,
+        "peak_lr": 1e-3,
+        "ema": 0.5,
+    },
     "phases": [{"until": 0.5, "depths": {1: 0.5, 2: 0.5}}, {"until": 1.0}],
 }
 

@@ -87,6 +87,6 @@ def test_utterances_without_phones_weigh_nothing() -> None:
 
     both = heads({2: stream}, batch(slice(0, 2), [4, 9, 7], [0, 3]))
     alone = heads({2: stream[1:]}, batch(slice(1, 2), [4, 9, 7], [3]))
-    assert float(both) == pytest.approx(float(alone), rel=1e-6)
+    assert both.item() == pytest.approx(alone.item(), rel=1e-6)
     assert float(heads({2: stream}, batch(slice(0, 2), [], [0, 0]))) == 0
     assert float(heads({1: stream}, batch(slice(0, 2), [4, 9, 7], [0, 3]))) == 0  # exit 2 was not computed
