@@ -59,7 +59,7 @@ def plot(comparison: Comparison, path: Path) -> None:
         axes.spines[side].set_visible(False)
     if comparison.rows:
         _names(axes, comparison.rows)
-    for color, name in ((OURS, "edge-asr, by exit"), (OTHERS, "others")):
+    for color, name in ((OURS, "edge-asr, by exit (dashed: with its language model)"), (OTHERS, "others")):
         axes.plot([], [], "o", color=color, label=name)
     axes.legend(frameon=False, fontsize=8, loc="upper right")
     figure.savefig(path, dpi=150)
