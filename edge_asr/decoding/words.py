@@ -48,8 +48,8 @@ class Confidence:
         0.5
     """
 
-    offset: float = -4.8
-    slope: float = 6.6
+    offset: float = -4.68
+    slope: float = 6.86
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.offset) and math.isfinite(self.slope) and self.slope >= 0):
