@@ -40,6 +40,8 @@ def run(arm: Arm, out: Path, data: Path) -> int:
     command = [sys.executable, str(TRAIN), "--config", str(config), "--data", str(data), "--out", str(folder)]
     if arm.init:
         command += ["--init", arm.init if Path(arm.init).suffix in WEIGHTS else str(out / arm.init / "last.pt")]
+    if arm.fresh:
+        command += ["--fresh", str(arm.fresh)]
     process = subprocess.Popen(command)
     try:
         return process.wait()

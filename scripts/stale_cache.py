@@ -2,10 +2,12 @@
 
     python scripts/stale_cache.py --data PREPARED --corpus CORPUS --out DIR NAME=CHECKPOINT [NAME=CHECKPOINT …]
 
-Each encoder runs under the same policies: exits drawn at random at several mean depths, frame-entropy thresholds, and
-an oracle that stops where the chunk reads as it would at full depth. For each it reports WER, mean
-multiply–accumulates, the WER of the same exits with every cache exact, and errors at seams.
-Writes DIR/stale_cache.json, .md and .png. Any encoder registered in edge_asr.model.registry can take part.
+Each encoder runs under the same policies: every fixed depth, exits drawn at random at several mean depths,
+frame-entropy thresholds, and an oracle that stops where the chunk reads as it would at full depth. For each it reports
+WER, mean multiply–accumulates (those of catching up included), the WER of the same exits with every cache exact, and
+errors at seams; and the difference to the first encoder under the same policy. Intervals: 95 %, paired bootstrap over
+utterances. Writes DIR/stale_cache.json (also errors per utterance), .md and .png; run again, it goes on.
+Any encoder registered in edge_asr.model.registry can take part.
 """
 
 from __future__ import annotations
@@ -18,10 +20,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from rapidfuzz.distance import Levenshtein
 from rich.console import Console
 from rich.progress import Progress
+from torch.utils.flop_counter import FlopCounterMode
 
 from edge_asr.errors import EdgeAsrError, OptionError
+from edge_asr.evaluation.statistics import bootstrap_difference
+from edge_asr.model.cached import CachedSegment, CachedSplitformer
 from edge_asr.model.model import AsrModel
 from edge_asr.training.batch import Batch
 from edge_asr.training.config import DataConfig
@@ -39,6 +45,9 @@ from edge_asr.training.splicing import (
 )
 from edge_asr.training.tokenizer import Tokenizer
 from edge_asr.training.weights import load_weights
+from export.rivals import CachedStep, CatchUp
+
+FRAMES_PER_SECOND = 25
 
 
 def dev_batches(prepared: Path, corpus: str, tokenizer: Tokenizer, count: int) -> list[Batch]:
@@ -50,6 +59,21 @@ def dev_batches(prepared: Path, corpus: str, tokenizer: Tokenizer, count: int) -
     return [loader.collate(cuts[i : i + 8], None) for i in range(0, len(cuts), 8)]
 
 
+def catch_up_costs(model: AsrModel, case: Case) -> list[float]:
+    """Multiply–accumulates of catching up in each segment, per second of audio caught up with."""
+    costs, encoder = [0.0] * model.config.exits, model.encoder
+    if not isinstance(encoder, CachedSplitformer) or encoder.skip != "propagate":
+        return costs
+    for i, segment in enumerate(encoder.deep, 1):
+        assert isinstance(segment, CachedSegment)
+        step = CachedStep(segment, model.config, case.chunk)
+        frames = torch.zeros(1, case.chunk, model.config.dim)
+        with FlopCounterMode(display=False) as counter, torch.no_grad():
+            CatchUp(step)(frames, torch.tensor([case.chunk]), torch.ones(1, model.config.history), *step.zero_state(1))
+        costs[i] = counter.get_total_flops() / 2 / case.chunk * FRAMES_PER_SECOND
+    return costs
+
+
 def score_policy(
     model: AsrModel, tokenizer: Tokenizer, batches: list[Batch], case: Case, policy: str, value: float, seed: int
 ) -> Score:
@@ -58,8 +82,10 @@ def score_policy(
     for batch in batches:
         with torch.inference_mode():
             frames = model.frontend.subsampling(batch.mels)
-        if policy == "random":
-            chunks = -(-frames.shape[1] // case.chunk)
+        chunks = -(-frames.shape[1] // case.chunk)
+        if policy == "fixed":
+            exits = torch.full((len(batch.lengths), chunks), int(value))
+        elif policy == "random":
             exits = random_exits(batch.lengths, chunks, model.config.exits, value, rng)
         else:
             sure = within_entropy(value) if policy == "entropy" else agrees_with_the_last
@@ -68,32 +94,56 @@ def score_policy(
     return score
 
 
-def row(name: str, policy: str, value: float, score: Score, costs: list[float]) -> dict[str, Any]:
-    """What is reported of one encoder under one policy."""
+def errors(references: list[str], texts: list[str]) -> list[int]:
+    """Word errors of each utterance."""
+    return [Levenshtein.distance(r.split(), t.split()) for r, t in zip(references, texts, strict=True)]
+
+
+def row(name: str, policy: str, value: float, score: Score, costs: list[float], owed: list[float]) -> dict[str, Any]:
+    """What is kept of one encoder under one policy."""
     depths = torch.arange(1, len(costs) + 1, dtype=torch.float64)
     return {
         "encoder": name,
         "policy": policy,
         "value": value,
-        "wer": round(score.wer(), 4),
-        "exact_wer": round(score.exact_wer(), 4),
-        "gap": round(score.wer() - score.exact_wer(), 4),
         "mean_exit": round(float((score.exit_frames * depths).sum() / score.exit_frames.sum()), 3),
-        "mean_macs_per_second": round(score.mean_cost(costs)),
+        "mean_macs_per_second": round(score.mean_cost(costs, owed)),
         "seams": score.seams,
         "errors_per_100_seams": round(100 * score.seam_errors / max(1, score.seams), 2),
+        "words": [len(text.split()) for text in score.references],
+        "errors": errors(score.references, score.spliced),
+        "exact_errors": errors(score.references, score.exact),
     }
+
+
+def compare(rows: list[dict[str, Any]]) -> None:
+    """Adds WER, the gap to exact caches and the difference to the first encoder, with intervals, to each row."""
+    first = {(r["policy"], r["value"]): r for r in rows if r["encoder"] == rows[0]["encoder"]}
+    for r in rows:
+        other = first[r["policy"], r["value"]]
+        own, exact, base, words = (np.array(v) for v in (r["errors"], r["exact_errors"], other["errors"], r["words"]))
+        r["wer"] = round(own.sum() / words.sum(), 4)
+        r["exact_wer"] = round(exact.sum() / words.sum(), 4)
+        r["gap"] = [round(x, 4) for x in bootstrap_difference(own, exact, words)]
+        r["to_first"] = [round(x, 4) for x in bootstrap_difference(own, base, words)]
+
+
+def interval(difference: list[float]) -> str:
+    """A difference in points of WER with its interval."""
+    mean, low, high = (100 * x for x in difference)
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})" if low or high else f"{mean:+.1f}"
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
     """The rows as a Markdown table, WER in percent."""
-    head = "| encoder | policy | mean exit | MMAC/s | WER | with exact caches | gap | errors at 100 seams |"
-    lines = [head, "| --- " * 8 + "|"]
+    first = rows[0]["encoder"]
+    head = "| encoder | policy | mean exit | MMAC/s | WER | against exact caches | "
+    lines = [head + f"against {first} | errors at 100 seams |", "| --- " * 8 + "|"]
     for r in rows:
         lines.append(
             f"| {r['encoder']} | {r['policy']} {r['value']:g} | {r['mean_exit']:.2f} "
-            f"| {r['mean_macs_per_second'] / 1e6:.1f} | {100 * r['wer']:.1f} | {100 * r['exact_wer']:.1f} "
-            f"| {100 * r['gap']:+.1f} | {r['errors_per_100_seams']:.1f} |"
+            f"| {r['mean_macs_per_second'] / 1e6:.1f} | {100 * r['wer']:.1f} | {interval(r['gap'])} "
+            f"| {interval(r['to_first']) if r['encoder'] != first else '–'} | {r['errors_per_100_seams']:.1f} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -105,24 +155,26 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(10, 4), sharey=True)
-    for axis, policy in zip(axes, ("random", "entropy"), strict=True):
+    figure, axes = pyplot.subplots(1, 3, figsize=(13, 4), sharey=True)
+    for axis, policy in zip(axes, ("fixed", "random", "entropy"), strict=True):
         for name in dict.fromkeys(r["encoder"] for r in rows):
             points = sorted(
                 (r["mean_macs_per_second"] / 1e6, 100 * r["wer"])
                 for r in rows
                 if r["encoder"] == name and r["policy"] == policy
             )
-            (line,) = axis.plot(*zip(*points, strict=True), marker="o", label=name)
+            (line,) = axis.plot(*zip(*points, strict=True), marker="o", markersize=4, label=name)
             for r in rows:
-                if r["encoder"] == name and r["policy"] == "oracle":
+                if r["encoder"] == name and r["policy"] == "oracle" and policy == "entropy":
                     axis.plot(r["mean_macs_per_second"] / 1e6, 100 * r["wer"], marker="*", color=line.get_color())
-        axis.set(title=f"{policy} exits per chunk", xlabel="encoder multiply–accumulates (million per second of audio)")
+        title = {"fixed": "every chunk at one exit", "entropy": "entropy thresholds (star: oracle)"}
+        axis.set(title=title.get(policy, f"{policy} exits per chunk"), xlabel="encoder MMAC per second of audio")
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("WER (%)")
-    axes[1].legend()
+    axes[-1].legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=150)
+    pyplot.close(figure)
 
 
 def numbers(text: str) -> list[float]:
@@ -145,24 +197,36 @@ def main() -> int:
     args = parser.parse_args()
     console = Console(stderr=True, highlight=False)
     case = Case(args.chunk, args.look_ahead)
-    policies = [("random", d) for d in args.depths] + [("entropy", t) for t in args.thresholds] + [("oracle", 0.0)]
-    rows: list[dict[str, Any]] = []
+    settings = [args.corpus, args.utterances, args.chunk, args.look_ahead, args.seed]
+    drawn = [("random", d) for d in args.depths] + [("entropy", t) for t in args.thresholds] + [("oracle", 0.0)]
     try:
         args.out.mkdir(parents=True, exist_ok=True)
+        path = args.out / "stale_cache.json"
+        kept = json.loads(path.read_text()) if path.exists() else {"settings": settings, "rows": []}
+        if kept["settings"] != settings:
+            raise OptionError(
+                f"{str(path)!r} holds results for {kept['settings']}, not {settings}: choose another --out"
+            )
+        rows: list[dict[str, Any]] = kept["rows"]
+        done = {(r["encoder"], r["policy"], r["value"]) for r in rows}
         with Progress(console=console) as progress:
-            task = progress.add_task("policies", total=len(args.models) * len(policies))
+            task = progress.add_task("encoders", total=len(args.models))
             for entry in args.models:
-                name, _, path = entry.partition("=")
-                if not path:
+                name, _, checkpoint = entry.partition("=")
+                if not checkpoint:
                     raise OptionError(f"model {entry!r}: expected NAME=CHECKPOINT")
-                model, tokenizer, _ = load_weights(Path(path))
+                model, tokenizer, _ = load_weights(Path(checkpoint))
                 batches = dev_batches(args.data, args.corpus, tokenizer, args.utterances)
-                costs = depth_costs(model, case)
+                costs, owed = depth_costs(model, case), catch_up_costs(model, case)
+                policies = [("fixed", float(e)) for e in range(1, model.config.exits + 1)] + drawn
                 for policy, value in policies:
-                    score = score_policy(model, tokenizer, batches, case, policy, value, args.seed)
-                    rows.append(row(name, policy, value, score, costs))
-                    (args.out / "stale_cache.json").write_text(json.dumps(rows, indent=1) + "\n")
-                    progress.advance(task)
+                    if (name, policy, value) not in done:
+                        score = score_policy(model, tokenizer, batches, case, policy, value, args.seed)
+                        rows.append(row(name, policy, value, score, costs, owed))
+                        path.write_text(json.dumps({"settings": settings, "rows": rows}) + "\n")
+                    progress.advance(task, 1 / len(policies))
+        compare(rows)
+        path.write_text(json.dumps({"settings": settings, "rows": rows}) + "\n")
         (args.out / "stale_cache.md").write_text(markdown(rows))
         plot(rows, args.out / "stale_cache.png")
         console.print(markdown(rows), markup=False)

@@ -22,6 +22,8 @@ from typing import Any
 import torch
 
 from edge_asr.errors import EdgeAsrError
+from edge_asr.model.model import AsrModel
+from edge_asr.training.branching import branch
 from edge_asr.training.config import TrainConfig
 from edge_asr.training.estimate import estimate, rehearse
 from edge_asr.training.parallel import Parallel, local_device
@@ -57,6 +59,7 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="folder that scripts/prepare_data.py wrote")
     parser.add_argument("--out", type=Path, help="folder of the run")
     parser.add_argument("--init", type=Path, help="checkpoint or .safetensors to start from")
+    parser.add_argument("--fresh", type=int, default=0, metavar="N", help="take nothing of --init from segment N on")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
     parser.add_argument("--save-minutes", type=float, default=3.0)
@@ -74,10 +77,16 @@ def main() -> int:
         start: dict[str, Any] = {}
         sizes = None
         if args.init:
-            model, tokenizer, notes = load_weights(args.init)
-            start = {"init": model.state_dict(), "tokenizer": tokenizer, "earlier": lineage(notes)}
-            sizes = model.config
+            source, tokenizer, notes = load_weights(args.init)
+            sizes = source.config
         config = TrainConfig.load(args.config, sizes)
+        if args.init:
+            torch.manual_seed(config.seed)
+            model = AsrModel(config.model)
+            missing = branch(source, model, fresh=args.fresh)
+            if missing:
+                print(f"drawn anew, as {args.init} lacks them: {', '.join(missing)}", file=sys.stderr)
+            start = {"init": model.state_dict(), "tokenizer": tokenizer, "earlier": lineage(notes)}
         if args.dry_run:
             dry_run(config, args.device, args.data_hours, args.speed, args.processes)
             return 0

@@ -16,6 +16,8 @@ class Encoder(nn.Module, ABC):
     """An encoder with exits; the ones that stream take chunks, the offline ones whole utterances (``chunk=None``)."""
 
     config: ModelConfig
+    streams = True  # whether it takes chunks
+    pure = False  # whether no chunk's result depends on where others left
     _taps: dict[int, Tensor] | None = None
 
     @contextmanager

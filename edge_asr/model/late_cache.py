@@ -26,6 +26,8 @@ class LateCacheSplitformer(Encoder):
         torch.Size([6, 2, 40, 128])
     """
 
+    pure = True
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config

@@ -23,11 +23,13 @@ class Arm:
         name: also its folder.
         config: the whole configuration, seed included.
         init: the arm whose averaged weights it starts from, or a file of weights; empty for a start from scratch.
+        fresh: from this segment on nothing is taken from ``init``; 0: everything that fits is.
     """
 
     name: str
     config: TrainConfig
     init: str = ""
+    fresh: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,7 @@ def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_arms(path: Path) -> list[Arm]:
-    """Reads ``base`` (a training configuration) and ``arms`` (name → changes, with optional ``init`` and ``seeds``).
+    """Reads ``base`` (a training configuration) and ``arms`` (name → changes; ``init``, ``fresh`` and ``seeds`` too).
 
     An arm with ``seeds: [1, 2]`` becomes two, ``name-seed1`` and ``name-seed2``.
 
@@ -71,15 +73,17 @@ def read_arms(path: Path) -> list[Arm]:
     arms: list[Arm] = []
     for name, change in values["arms"].items():
         change = dict(change or {})
-        init, seeds = str(change.pop("init", "")), change.pop("seeds", None)
+        init, seeds, fresh = str(change.pop("init", "")), change.pop("seeds", None), change.pop("fresh", 0)
         if init and init not in {arm.name for arm in arms} and Path(init).suffix not in WEIGHTS:
             known = ", ".join(arm.name for arm in arms) or "none"
             allowed = f"an arm before it ({known}) or a file of weights ({', '.join(WEIGHTS)})"
             raise OptionError(f"arm {name!r}: init is {init!r}; allowed: {allowed}")
+        if not isinstance(fresh, int) or fresh < 0 or (fresh and not init):
+            raise OptionError(f"arm {name!r}: fresh is {fresh!r}; allowed: a segment's number, beside init")
         for seed in seeds or [None]:
             full = name if seed is None else f"{name}-seed{seed}"
             merged = merge(values["base"], change | {"name": full} | ({} if seed is None else {"seed": seed}))
-            arms.append(Arm(full, TrainConfig.from_dict(merged), init))
+            arms.append(Arm(full, TrainConfig.from_dict(merged), init, fresh))
     return arms
 
 

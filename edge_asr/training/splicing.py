@@ -62,9 +62,15 @@ def decided_exits(model: AsrModel, frames: Tensor, lengths: Tensor, case: Case, 
     """
     chunks, depth = -(-frames.shape[1] // case.chunk), model.config.exits
     exits = torch.full((len(lengths), chunks), depth)
+    every = model.encoder.every_exit(frames, lengths, exits, case.chunk, case.look_ahead, depth)
     for n in range(chunks):
-        every = model.encoder.every_exit(frames, lengths, exits, case.chunk, case.look_ahead, depth)
         start, stop = n * case.chunk, min((n + 1) * case.chunk, frames.shape[1])
+        if n and not model.encoder.pure:  # what came after the look-ahead changes nothing
+            heard = min(stop + case.look_ahead, frames.shape[1])
+            known = exits[:, : -(-heard // case.chunk)]
+            every = model.encoder.every_exit(
+                frames[:, :heard], lengths.clamp(max=heard), known, case.chunk, case.look_ahead, depth
+            )
         stops = sure(every[:, :, start:stop], torch.arange(start, stop)[None] < lengths[:, None])
         stops[-1] = True
         exits[:, n] = stops.int().argmax(dim=0) + 1
@@ -97,6 +103,8 @@ class Score:
         spliced: texts with the encoder's own caches.
         exact: texts with every cache exact, same exits.
         exit_frames: frames that left at each exit.
+        owed_frames: frames whose keys and values each segment computed later, for a deeper chunk; counted for encoders
+            that propagate.
         seams: borders between chunks of different exits.
         seam_errors: inserted and deleted tokens within 200 ms of one.
     """
@@ -105,6 +113,7 @@ class Score:
     spliced: list[str]
     exact: list[str]
     exit_frames: Tensor
+    owed_frames: Tensor
     seams: int = 0
     seam_errors: int = 0
 
@@ -116,14 +125,37 @@ class Score:
         """WER of the same exits with every cache exact."""
         return float(jiwer.wer(self.references, self.exact))
 
-    def mean_cost(self, costs: list[float]) -> float:
-        """Mean cost, given each depth's."""
-        return float((self.exit_frames * torch.tensor(costs)).sum() / self.exit_frames.sum())
+    def mean_cost(self, costs: list[float], owed: list[float]) -> float:
+        """Mean cost, given each depth's and that of catching up in each segment."""
+        spent = self.exit_frames * torch.tensor(costs) + self.owed_frames * torch.tensor(owed)
+        return float(spent.sum() / self.exit_frames.sum())
 
 
 def empty_score(exits: int) -> Score:
     """Nothing counted yet."""
-    return Score([], [], [], torch.zeros(exits, dtype=torch.float64))
+    return Score([], [], [], *torch.zeros(2, exits, dtype=torch.float64))
+
+
+def owed_chunks(exits: Tensor, depth: int, reach: int) -> Tensor:
+    """How many chunks of an utterance each segment catches up with.
+
+    Args:
+        exits: (N) int64, where each chunk left.
+        depth: number of segments.
+        reach: chunks before a chunk that its caches hold.
+
+    Returns:
+        (depth) float64: chunks that had left before the segment, and that one at most ``reach`` later ran in it.
+
+    Example:
+        >>> owed_chunks(torch.tensor([1, 3, 1, 1]), 3, 4)
+        tensor([0., 1., 1.], dtype=torch.float64)
+    """
+    owed = torch.zeros(depth, dtype=torch.float64)
+    for number in range(2, depth + 1):
+        runs = (exits >= number).tolist()
+        owed[number - 1] = sum(not run and any(runs[n + 1 : n + 1 + reach]) for n, run in enumerate(runs))
+    return owed
 
 
 @torch.inference_mode()
@@ -147,6 +179,8 @@ def add_batch(
         frames_each = torch.full((len(taken),), case.chunk, dtype=torch.float64)
         frames_each[-1] = length - case.chunk * (len(taken) - 1)
         score.exit_frames.index_add_(0, taken - 1, frames_each)
+        if model.config.architecture == "splitformer-propagate":
+            score.owed_frames += case.chunk * owed_chunks(taken, depth, model.config.history // case.chunk)
         seams = [case.chunk * (n + 1) for n in range(len(taken) - 1) if taken[n] != taken[n + 1]]
         score.seams += len(seams)
         score.seam_errors += errors_near(seams, targets[i].tolist(), tokens, places)

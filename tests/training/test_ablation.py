@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from edge_asr.errors import OptionError
+from edge_asr.model.registry import ENCODERS
 from edge_asr.training.ablation import Result, as_markdown, merge, read_arms, read_result
 from tests.training.test_trainer import VALUES
 
@@ -29,9 +30,11 @@ def test_arms(tmp_path: Path) -> None:
                 "own": {"model": {"architecture": "splitformer-stale"}},
                 "pure": {"init": "own", "optim": {"steps": 5}},
                 "wide": {"seeds": [1, 2], "model": {"kernel": 15}},
+                "zero": {"init": "own", "fresh": 2},
             },
         )
     )
+    assert arms.pop().fresh == 2
     assert [(a.name, a.init) for a in arms] == [("own", ""), ("pure", "own"), ("wide-seed1", ""), ("wide-seed2", "")]
     assert arms[0].config.model.architecture == "splitformer-stale"
     assert (arms[1].config.optim.steps, arms[1].config.optim.optimizer) == (5, "muon")
@@ -40,7 +43,13 @@ def test_arms(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arms", "message"),
-    [({"a": {"init": "b"}}, "arm before it .* or a file"), ({"a": {"model": {"dim": 7}}}, "dim"), ([], "mappings")],
+    [
+        ({"a": {"init": "b"}}, "arm before it .* or a file"),
+        ({"a": {"fresh": 2}}, "fresh is 2; allowed: a segment's number, beside init"),
+        ({"a": {"init": "b.pt", "fresh": "deep"}}, "fresh is 'deep'"),
+        ({"a": {"model": {"dim": 7}}}, "dim"),
+        ([], "mappings"),
+    ],
 )
 def test_wrong_lists(tmp_path: Path, arms: Any, message: str) -> None:
     with pytest.raises(OptionError, match=message):
@@ -64,6 +73,11 @@ def test_a_list_runs_branches_and_is_not_run_twice(prepared: Path, tmp_path: Pat
         {
             "own": {"optim": optim, "model": {"architecture": "splitformer-absent"}},
             "pure": {"optim": optim, "init": "own"},
+            "offline": {
+                "optim": optim | {"chunks": {0: 1.0}},
+                "init": "own",
+                "model": {"architecture": "splitformer-offline"},
+            },
         },
     )
     out = tmp_path / "runs"
@@ -72,14 +86,14 @@ def test_a_list_runs_branches_and_is_not_run_twice(prepared: Path, tmp_path: Pat
     first = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
     assert first.returncode == 0, first.stderr
     table = (out / "table.md").read_text()
-    for name in ("own", "pure"):
+    for name in ("own", "pure", "whole"):
         assert f"| {name} | 4 |" in table
         result = read_result(out / name)
         assert result is not None
         assert len(result.wers["dev-tones"]) == 2
     second = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
     assert second.returncode == 0
-    assert second.stderr.count("finished before") == 2
+    assert second.stderr.count("finished before") == 3
     assert (out / "table.md").read_text() == table
 
 
@@ -87,8 +101,9 @@ def test_the_screening_list_is_valid(repository: Path) -> None:
     arms = read_arms(repository / "scripts" / "configs" / "screening.yaml")
     assert arms[0].init.endswith(".safetensors")
     assert (repository / arms[0].init).exists()
-    assert {a.init for a in arms[1:]} == {"own-caches", ""}
-    assert len({a.config.model.architecture for a in arms}) == 6
+    assert {a.init for a in arms[1:]} == {"own-caches", arms[0].init}
+    assert all(a.fresh == 2 for a in arms[1:] if a.init != "own-caches")
+    assert len({a.config.model.architecture for a in arms}) == len(ENCODERS)
 
 
 def test_the_recipe_list_is_valid(repository: Path) -> None:

@@ -25,6 +25,7 @@ from edge_asr.training.splicing import (
     empty_score,
     errors_near,
     greedy,
+    owed_chunks,
     random_exits,
     within_entropy,
 )
@@ -76,6 +77,35 @@ def test_entropy_exits_are_the_first_sure_ones(architecture: str) -> None:
     assert exits[0, 0] == (sure[0] if sure else 3)
     assert torch.all(decided_exits(model, frames, batch.lengths, case, within_entropy(100.0)) == 1)
     assert torch.all(decided_exits(model, frames, batch.lengths, case, within_entropy(-1.0)) == 3)
+
+
+@pytest.mark.parametrize("skip", ["stale", "absent", "propagate"])
+def test_decisions_in_order_are_those_of_a_runtime(skip: str) -> None:
+    """Each decision is taken on what the chunk sees after the decisions before it, whatever comes later."""
+    model, batch, case = build(f"splitformer-{skip}").double(), make_batch([50, 33]), Case(16, 4)
+
+    def sure(log_probs: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+        total = (log_probs[..., 1] * real).sum(dim=-1)
+        return (100 * total).floor() % 2 == 0  # as good as chance, and sensitive to caches
+
+    with torch.inference_mode():
+        frames = model.frontend.subsampling(batch.mels.double())
+        exits = torch.full((2, 4), 3)
+        for n in range(4):
+            every = model.encoder.every_exit(frames, batch.lengths, exits, 16, 4, 3)
+            real = torch.arange(16 * n, min(16 * n + 16, 50))[None] < batch.lengths[:, None]
+            stops = sure(every[:, :, 16 * n : 16 * n + 16], real)
+            stops[-1] = True
+            exits[:, n] = stops.int().argmax(dim=0) + 1
+    assert torch.equal(decided_exits(model, frames, batch.lengths, case, sure)[0], exits[0])
+    assert len(set(exits[0].tolist())) > 1
+
+
+def test_chunks_caught_up_with() -> None:
+    exits = torch.tensor([1, 1, 3, 2, 1, 1, 1, 2])
+    assert owed_chunks(exits, 3, 2).tolist() == [0, 2 + 2, 2]
+    assert owed_chunks(exits, 3, 4).tolist() == [0, 2 + 3, 2]
+    assert owed_chunks(torch.tensor([3, 3, 1]), 3, 4).tolist() == [0, 0, 0]
 
 
 def test_the_oracle_stops_where_the_chunk_reads_as_at_the_end() -> None:
@@ -137,12 +167,21 @@ def test_the_benchmark_from_end_to_end(prepared: Path, tmp_path: Path, repositor
     command = [sys.executable, "scripts/stale_cache.py", "--data", str(prepared), "--corpus", "dev-tones"]
     command += ["--out", str(tmp_path), "--depths", "1.5,2", "--thresholds", "0.5,2"]
     command += [f"{name}={tmp_path / name}.safetensors" for name in ("two-speed", "absent")]
-    done = subprocess.run(
-        command, cwd=repository, env=os.environ | {"PYTHONPATH": str(repository)}, capture_output=True, text=True
-    )
+    environment = os.environ | {"PYTHONPATH": str(repository)}
+    done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    rows = json.loads((tmp_path / "stale_cache.json").read_text())
-    assert len(rows) == 2 * 5
-    assert all(r["gap"] == 0 for r in rows if r["encoder"] == "two-speed")
-    assert (tmp_path / "stale_cache.md").read_text().count("\n") == 12
+    rows = json.loads((tmp_path / "stale_cache.json").read_text())["rows"]
+    assert len(rows) == 2 * (3 + 5)
+    assert all(r["gap"] == [0, 0, 0] for r in rows if r["encoder"] == "two-speed" or r["policy"] == "fixed")
+    assert all(r["wer"] == round(sum(r["errors"]) / sum(r["words"]), 4) for r in rows)
+    table = (tmp_path / "stale_cache.md").read_text()
+    assert table.count("\n") == 2 + 16
+    # A run that was cut off goes on; other settings are refused.
+    (tmp_path / "stale_cache.json").write_text(json.dumps({"settings": ["dev-tones", 200, 16, 8, 0], "rows": rows[:5]}))
+    again = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert (tmp_path / "stale_cache.md").read_text() == table
+    wrong = subprocess.run([*command, "--chunk", "8"], cwd=repository, env=environment, capture_output=True, text=True)
+    assert wrong.returncode == 1
+    assert "choose another --out" in wrong.stderr
     assert (tmp_path / "stale_cache.png").stat().st_size > 10_000
