@@ -53,6 +53,9 @@ def evaluate(
         typer.Option("--limit", min=1, metavar="N", help="Only a sample of N, spread over all speakers."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Which sample.")] = 0,
+    second_pass: Annotated[
+        bool, typer.Option("--second-pass", help="Also final texts from a second pass over whole sentences.")
+    ] = False,
     precision: Precision = None,
     threads: Threads = 1,
     debug: Debug = False,
@@ -78,7 +81,13 @@ def evaluate(
     utterances = sample(load_dataset(data, subset), limit, seed)
     with progress("evaluating", len(utterances)) as tick:
         result = evaluation.evaluate(
-            recognizer, utterances, chunk=chunk.argument, decoder=prepared, hotwords=phrases, tick=tick
+            recognizer,
+            utterances,
+            chunk=chunk.argument,
+            decoder=prepared,
+            hotwords=phrases,
+            second_pass=second_pass,
+            tick=tick,
         )
     name = recognizer.bundle.spec.name
     console = Console(highlight=False)
@@ -123,6 +132,9 @@ def table(result: Evaluation) -> Table:
         rows.add_row("auto", "–", "–", "–", "–", "–")
     else:
         rows.add_row("auto", percent(result.auto.wer), "", "", *cost(result.auto.mean_macs_per_second, full))
+    if result.second_pass is not None:
+        again = result.second_pass
+        rows.add_row("and again", percent(again.wer), "", "", *cost(again.mean_macs_per_second, full))
     return rows
 
 
@@ -145,6 +157,9 @@ def notes(result: Evaluation) -> Iterator[str]:
         chunks = max(1, sum(result.auto.exit_histogram.values()))
         left = ", ".join(f"{exit}: {n / chunks:.0%}" for exit, n in result.auto.exit_histogram.items())
         yield f"auto ({result.auto.criterion}): mean exit {result.auto.mean_exit:.2f}; chunks by exit {left}"
+    if result.second_pass is not None:
+        again = result.second_pass
+        yield f"and again (second pass): final texts better in {again.better} utterances, worse in {again.worse}"
 
 
 def write_json(path: Path, result: object) -> None:

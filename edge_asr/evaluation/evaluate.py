@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from edge_asr.bundle.bundle import Bundle
+from edge_asr.bundle.schema import FULL
 from edge_asr.decoding.decoder import GREEDY, Decoder
 from edge_asr.decoding.hotwords import Hotword
 from edge_asr.errors import BundleError, DataError, OptionError
@@ -58,6 +59,23 @@ class AutoResult:
 
 
 @dataclass(frozen=True, slots=True)
+class SecondPassResult:
+    """The policy's partial texts, and final texts from a second pass over whole pieces.
+
+    Args:
+        wer: word error rate of the final texts, as a fraction.
+        mean_macs_per_second: mean over frames of both passes.
+        better: utterances whose final text has fewer errors than the partial one.
+        worse: utterances whose final text has more.
+    """
+
+    wer: float
+    mean_macs_per_second: float
+    better: int
+    worse: int
+
+
+@dataclass(frozen=True, slots=True)
 class Evaluation:
     """The result for one data set and chunk size.
 
@@ -68,6 +86,7 @@ class Evaluation:
         chunk_ms: chunk size in ms, or `"full"`.
         exits: one result for each exit.
         auto: the policy's result; None if the bundle has no thresholds for this precision and chunk size.
+        second_pass: the policy's result with a second pass; None if it was not asked for.
     """
 
     utterances: int
@@ -76,6 +95,7 @@ class Evaluation:
     chunk_ms: int | str
     exits: tuple[ExitResult, ...]
     auto: AutoResult | None
+    second_pass: SecondPassResult | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The result as JSON values, with the keys of the fields; rates are fractions."""
@@ -89,6 +109,7 @@ def evaluate(
     chunk: int | str = 640,
     decoder: Decoder | None = None,
     hotwords: Sequence[Hotword] = (),
+    second_pass: bool = False,
     tick: Callable[[], None] = lambda: None,
 ) -> Evaluation:
     """Evaluate a model on a data set.
@@ -101,12 +122,13 @@ def evaluate(
         chunk: chunk size in ms, or `"full"`.
         decoder: makes text of each exit's log-probabilities; None decodes greedily.
         hotwords: phrases that the decoder is to prefer.
+        second_pass: transcribe once more with a second pass, as `Recognizer.transcribe` does.
         tick: called after each utterance.
 
     Raises:
         DataError: there are no utterances.
         AudioNotFoundError, AudioError: an utterance's audio cannot be read.
-        OptionError: the bundle does not allow the chunk size.
+        OptionError: the bundle does not allow the chunk size, or has no thresholds for a second pass.
         BundleError: the bundle says nothing about the cost of this chunk size.
 
     Example:
@@ -115,7 +137,7 @@ def evaluate(
     """
     if not utterances:
         raise DataError("nothing to evaluate: the data set has no utterances")
-    tally = _Tally(recognizer, chunk, decoder, hotwords)
+    tally = _Tally(recognizer, chunk, decoder, hotwords, second_pass)
     for utterance in utterances:
         tally.add(record(recognizer, utterance, chunk))
         tick()
@@ -153,13 +175,19 @@ class _Tally:
     """Adds up what recordings say, so that none has to be kept."""
 
     def __init__(
-        self, recognizer: Recognizer, chunk: int | str, decoder: Decoder | None, hotwords: Sequence[Hotword]
+        self,
+        recognizer: Recognizer,
+        chunk: int | str,
+        decoder: Decoder | None,
+        hotwords: Sequence[Hotword],
+        second_pass: bool,
     ) -> None:
         self._recognizer, self._chunk = recognizer, chunk
         self._decoder = recognizer.decoder(GREEDY) if decoder is None else decoder
         self._hotwords = hotwords
         self._spec = recognizer.bundle.spec
-        self._policy = _policy(recognizer, chunk)
+        self._policy = recognizer.policy(AUTO, chunk) if second_pass else _policy(recognizer, chunk)
+        self._final = _Finals(recognizer, chunk, self._decoder, hotwords) if second_pass else None
         self._costs = exit_costs(recognizer.bundle, chunk)
         depth = self._spec.encoder.exits
         self._words = [ErrorCount()] * depth
@@ -180,7 +208,10 @@ class _Tally:
         if self._policy is not None:
             taken = recording.leave(self._policy)
             text = recording.decode(taken, self._decoder.start(self._hotwords)).text
-            self._auto_words += word_errors(reference, text)
+            auto_words = word_errors(reference, text)
+            self._auto_words += auto_words
+            if self._final is not None:
+                self._final.add(recording.utterance, auto_words)
             for chunk, exit in zip(recording.chunks, taken, strict=True):
                 self._left[exit - 1] += 1
                 self._left_frames[exit - 1] += chunk.info.n_valid
@@ -197,6 +228,7 @@ class _Tally:
             chunk_ms=self._chunk,
             exits=exits,
             auto=self._auto(),
+            second_pass=None if self._final is None else self._final.result(),
         )
 
     def _auto(self) -> AutoResult | None:
@@ -211,6 +243,32 @@ class _Tally:
             mean_macs_per_second=sum(n * c for n, c in zip(self._left_frames, self._costs, strict=True)) / frames,
             exit_histogram={str(exit): n for exit, n in enumerate(self._left, start=1)},
         )
+
+
+class _Finals:
+    """Adds up what second passes say."""
+
+    def __init__(self, recognizer: Recognizer, chunk: int | str, decoder: Decoder, hotwords: Sequence[Hotword]) -> None:
+        self._recognizer = recognizer
+        self._options: dict[str, Any] = {"chunk": chunk, "decoder": decoder, "hotwords": hotwords}
+        self._costs, self._whole = exit_costs(recognizer.bundle, chunk), exit_costs(recognizer.bundle, FULL)
+        self._words, self._spent, self._frames, self._better, self._worse = ErrorCount(), 0.0, 0, 0, 0
+
+    def add(self, utterance: Utterance, partial: ErrorCount) -> None:
+        """Transcribes an utterance whose partial text has these errors."""
+        transcript = self._recognizer.transcribe(utterance.audio, second_pass=True, **self._options)
+        words = word_errors(utterance.text, transcript.text)
+        self._words += words
+        self._better += words.errors < partial.errors
+        self._worse += words.errors > partial.errors
+        for part in transcript.chunks:
+            again = 0.0 if part.final_exit is None else self._whole[part.final_exit - 1] - self._whole[0]
+            self._spent += part.frames * (self._costs[part.exit - 1] + again)
+            self._frames += part.frames
+
+    def result(self) -> SecondPassResult:
+        """The sums as rates."""
+        return SecondPassResult(self._words.rate, self._spent / max(1, self._frames), self._better, self._worse)
 
 
 def _policy(recognizer: Recognizer, chunk: int | str) -> Policy | None:

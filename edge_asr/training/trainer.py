@@ -210,8 +210,11 @@ class Trainer:
         Offline encoders are scored on whole utterances.
         """
         model, looks = self.learner.averaged(), self.config.optim.look_ahead
-        case = {"chunk": 16 if model.encoder.streams else None, "look_ahead": max(looks, key=lambda r: looks[r])}
-        return {name: exit_wers(model, batches, self.tokenizer, **case) for name, batches in self.dev.items()}
+        chunk, look_ahead = 16 if model.encoder.streams else None, max(looks, key=lambda r: looks[r])
+        return {
+            name: exit_wers(model, batches, self.tokenizer, chunk=chunk, look_ahead=look_ahead)
+            for name, batches in self.dev.items()
+        }
 
     def run(self, *, save_minutes: float = 3.0, dev_minutes: float = 6.0, reporter: Reporter | None = None) -> None:
         """Trains to the end of the schedule, or until SIGINT or SIGTERM, saving on the way."""

@@ -145,3 +145,10 @@ def test_interruption(run: Run, fake_model: Path, manifest: Path, monkeypatch: p
     result = run("eval", manifest, "--model", fake_model)
     assert result.exit_code == 130
     assert "Traceback" not in result.output
+
+
+def test_a_second_pass_is_a_row_of_its_own(run: Run, fake_model: Path, manifest: Path) -> None:
+    result = run("eval", manifest, "--model", fake_model, "--second-pass")
+    assert result.exit_code == 0, result.output
+    assert "and again" in result.output
+    assert "final texts better in" in result.output

@@ -203,3 +203,35 @@ def test_a_stale_policy_does_not_stand_in_the_way_of_calibration(fake_model_copy
         Recognizer.load(fake_model_copy)
     assert Recognizer.load(fake_model_copy, use_policy=False).bundle.policy is None
     assert policy.read_text() == stale
+
+
+def test_a_second_pass_gives_final_texts_and_costs_both(utterances: list[Utterance]) -> None:
+    recognizer, utterances = Recognizer.load("en-tiny"), utterances[:3]
+    result, whole = evaluate(recognizer, utterances, second_pass=True), exit_costs(recognizer.bundle, "full")
+    final, costs = result.second_pass, exit_costs(recognizer.bundle, 640)
+    assert final is not None
+    errors, spent, frames, better, worse = ErrorCount(), 0.0, 0, 0, 0
+    for utterance in utterances:
+        once = recognizer.transcribe(utterance.audio, decoder="greedy")
+        twice = recognizer.transcribe(utterance.audio, decoder="greedy", second_pass=True)
+        before, after = (word_errors(utterance.text, t.text) for t in (once, twice))
+        errors += after
+        better, worse = better + (after.errors < before.errors), worse + (after.errors > before.errors)
+        assert [part.exit for part in once.chunks] == [part.exit for part in twice.chunks]
+        for part in twice.chunks:
+            frames += part.frames
+            spent += part.frames * costs[part.exit - 1]
+            if part.final_exit is not None:
+                spent += part.frames * (whole[part.final_exit - 1] - whole[0])
+    assert final.wer == errors.rate
+    assert final.mean_macs_per_second == pytest.approx(spent / frames)
+    assert (final.better, final.worse) == (better, worse)
+    assert result.auto == evaluate(recognizer, utterances).auto
+    assert result.auto is not None
+    assert final.mean_macs_per_second > result.auto.mean_macs_per_second
+
+
+def test_a_second_pass_needs_thresholds(fake_model: Path, utterances: list[Utterance]) -> None:
+    bare = Recognizer.load(fake_model, use_policy=False)
+    with pytest.raises(OptionError, match=r"has no policy\.json with thresholds"):
+        evaluate(bare, utterances, second_pass=True)
