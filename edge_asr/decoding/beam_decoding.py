@@ -147,7 +147,13 @@ class BeamDecoding:
             yield Alternative(text, score)
 
     def _open_words(self, node: Node) -> list[str]:
-        return [word.word for word in words_of(node.tokens(), self._pieces, self._confidence)]
+        """What `words_of` spells, without times and confidence: this is asked of every hypothesis."""
+        parts: list[str] = []
+        while node.parent is not None:
+            parts.append(WORD_START if node.token == BREAK else self._pieces[node.token])
+            node = node.parent
+        spelled = "".join(reversed(parts)).split(WORD_START)
+        return [word for word in spelled if word]
 
     def _settle(self) -> None:
         """Takes the words that every hypothesis of the oldest snapshot has, all but the last one."""

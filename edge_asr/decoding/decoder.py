@@ -17,7 +17,8 @@ from edge_asr.errors import OptionError
 GREEDY, BEAM, LM = "greedy", "beam", "lm"
 DECODERS = (GREEDY, BEAM, LM)
 
-DEFAULTS = {BEAM: BeamConfig(width=8, word_bonus=0.0), LM: BeamConfig(width=64)}
+LM_SEARCH = BeamConfig(width=64, beam=8.0, tokens=8, token_min=2e-3, word_bonus=1.5)
+DEFAULTS = {BEAM: BeamConfig(width=8, word_bonus=0.0), LM: LM_SEARCH}
 """Tuned on LibriSpeech dev-clean; scripts/decoders.py does it."""
 
 CONFIDENCES = {GREEDY: Confidence(), BEAM: Confidence(), LM: Confidence(offset=0.02, slope=2.16)}
