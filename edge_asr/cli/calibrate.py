@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge_asr.cli.console import command, progress
-from edge_asr.cli.options import Chunk, Debug, Precision, Threads
+from edge_asr.cli.options import Chunk, Debug, Decoder, DecoderName, Precision, Threads
 from edge_asr.errors import DataError, OptionError
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ def calibrate(
     hysteresis: Annotated[
         float, typer.Option("--hysteresis", min=0, help="How much surer to leave earlier than the chunk before.")
     ] = 0.0,
+    decoder: DecoderName = Decoder.AUTO,
     chunks: Annotated[list[Chunk] | None, typer.Option("--chunk", help="Chunk size; repeat it (default: all).")] = None,
     from_log: Annotated[
         Path | None, typer.Option("--from-log", metavar="JSON", help="Re-calibrate from a device's monitor instead.")
@@ -62,8 +63,9 @@ def calibrate(
     """Choose the thresholds of a model's exits, for exactly these files.
 
     All exits run once on DATA; everything else is looked up. Half of the utterances shape the thresholds, the
-    other half judges them: the bounds that are printed and kept are theirs. Thresholds belong to the graphs
-    that were measured: calibrate again after each export.
+    other half judges them, by the texts of the decoder that the model will be used with: the bounds that are
+    printed and kept are theirs. Thresholds belong to the graphs that were measured: calibrate again after each
+    export.
     """
     from rich.console import Console
 
@@ -88,6 +90,7 @@ def calibrate(
     from edge_asr.evaluation.evaluate import exit_costs, exit_seconds
     from edge_asr.evaluation.exit_log import record_all
     from edge_asr.evaluation.goal import Goal
+    from edge_asr.evaluation.splice_scorer import scorer
     from edge_asr.exits.criterion import get_criterion
     from edge_asr.runtime.recognizer import Recognizer
 
@@ -100,19 +103,21 @@ def calibrate(
     rule = get_criterion(criterion)
     utterances = sample(load_dataset(data, subset), limit, seed)
     recognizer = Recognizer.load(folder, precision=precision, threads=threads, use_policy=False)
-    bundle = recognizer.bundle
+    bundle, prepared = recognizer.bundle, recognizer.decoder(decoder.value)
     results: dict[str, Calibrated] = {}
     for chunk in bundle.spec.chunk_names if chunks is None else [c.value for c in chunks]:
         with progress(f"chunk {chunk}", len(utterances)) as tick:
             recordings = record_all(recognizer, utterances, chunk, cache=cache, tick=tick)
         costs = exit_costs(bundle, chunk) if rtf is None else exit_seconds(recordings, bundle.spec.frame_seconds)
-        table = ChunkTable(recordings, costs, recognizer.tokens, bundle.spec.tokens.blank)
+        tokens, blank = recognizer.tokens, bundle.spec.tokens.blank
+        table = ChunkTable(recordings, costs, tokens, blank, scorer(recordings, tokens, blank, prepared))
         results[chunk] = calibration.calibrate(table, rule, goal, temperature_scaling=temperature, seed=seed)
     notes = {
         "data": data.name if subset is None else f"{data.name}/{subset}",
         "data_sha256": identity(utterances),
         "utterances": len(utterances),
         "goal": {name: value for name, value in goal.as_json().items() if value is not None},
+        "decoder": prepared.name,
         "cost": "seconds" if rtf is not None else "macs",
         "seed": seed,
         "points": {chunk: result.as_json() for chunk, result in results.items()},

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edge_asr.cli.console import command, progress
-from edge_asr.cli.options import Chunk, ChunkSize, Debug, Precision, Threads
+from edge_asr.cli.options import Chunk, ChunkSize, Debug, Decoder, DecoderName, Precision, Threads
 from edge_asr.errors import OptionError
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ def tradeoff(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="LibriSpeech-layout folder or .jsonl manifest.")],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Where the results go.")],
     chunk: ChunkSize = Chunk.MS_640,
+    decoder: DecoderName = Decoder.GREEDY,
     criteria: Annotated[
         list[str] | None, typer.Option("--criterion", help="Only this one; repeat it (default: all).")
     ] = None,
@@ -47,7 +48,8 @@ def tradeoff(
     """Measure the trade-off between error rate and cost.
 
     Writes tradeoff.json, tradeoff.md, plots and tradeoff.html (which needs no other file) to DIR. All exits run
-    once; every policy is looked up in that pass. Plots need the extra `plots`, rooms the extra `rooms`.
+    once; every policy is looked up in that pass, and greedy texts are quick. With --decoder lm each point of each
+    curve is decoded: name one or two criteria. Plots need the extra `plots`, rooms the extra `rooms`.
     """
     from rich.console import Console
 
@@ -57,6 +59,7 @@ def tradeoff(
     from edge_asr.evaluation.dataset import identity, load_dataset, sample
     from edge_asr.evaluation.evaluate import exit_costs
     from edge_asr.evaluation.exit_log import record_all
+    from edge_asr.evaluation.splice_scorer import scorer
     from edge_asr.evaluation.tradeoff_page import markdown, page
     from edge_asr.evaluation.tradeoff_plots import draw_plots
     from edge_asr.exits.criterion import CRITERIA, get_criterion
@@ -73,7 +76,7 @@ def tradeoff(
     if len(utterances) < 2:
         raise OptionError("a trade-off needs at least two utterances: one half shapes thresholds, the other judges")
     recognizer = Recognizer.load(model, precision=precision, threads=threads, use_policy=False)
-    spec = recognizer.bundle.spec
+    spec, prepared = recognizer.bundle.spec, recognizer.decoder(decoder.value)
     costs = exit_costs(recognizer.bundle, chunk.value)
     corruptions = conditions_of(noise, rooms, spec.sample_rate, seed)
 
@@ -82,7 +85,8 @@ def tradeoff(
             recordings = record_all(
                 recognizer, chosen, chunk.value, cache=cache, condition=label, corrupt=corrupt, tick=tick
             )
-        return ChunkTable(recordings, costs, recognizer.tokens, spec.tokens.blank)
+        tokens, blank = recognizer.tokens, spec.tokens.blank
+        return ChunkTable(recordings, costs, tokens, blank, scorer(recordings, tokens, blank, prepared))
 
     table = table_of("clean", utterances)
     with progress("criteria", len(names)) as tick:
@@ -98,6 +102,7 @@ def tradeoff(
     result |= {
         "model": spec.name,
         "precision": recognizer.precision,
+        "decoder": prepared.name,
         "chunk": chunk.value,
         "data": data.name if subset is None else f"{data.name}/{subset}",
         "data_sha256": identity(utterances),

@@ -130,13 +130,14 @@ def calibrate(
             place, certified = number, True
         certified = bool(certified)
     elif goal.max_loss is not None:
-        allowed, costs = full_depth.wer * (1 + goal.max_loss), []
-        for number, thresholds in enumerate(path):
-            held_out = judge.errors(takes(judge, thresholds)).sum() <= deep.sum() * (1 + goal.max_loss)
-            point = table.point(takes(table, thresholds))
-            if held_out and point.wer <= allowed:
-                costs.append((point.mean_cost, number))
-        place = min(costs)[1] if costs else 0
+        allowed = full_depth.wer * (1 + goal.max_loss)
+        by_cost = sorted((table.cost(takes(table, thresholds)), n) for n, thresholds in enumerate(path))
+        for _, number in by_cost:  # the cheapest first: texts take longer than costs
+            if judge.errors(takes(judge, path[number])).sum() > deep.sum() * (1 + goal.max_loss):
+                continue
+            if table.point(takes(table, path[number])).wer <= allowed:
+                place = number
+                break
     else:
         assert goal.mean_cost is not None
         within = [n for n, thresholds in enumerate(path) if table.cost(takes(table, thresholds)) <= goal.mean_cost]

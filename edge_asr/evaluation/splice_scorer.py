@@ -1,4 +1,7 @@
-"""Word errors of splices, quickly: best tokens are taken once, and what was scored before is remembered."""
+"""Word errors of splices, quickly: best tokens are taken once, and what was scored before is remembered.
+
+A search instead of best tokens is slower; then only whole choices are scored by it.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from edge_asr.decoding.decoder import GREEDY, Decoder
 from edge_asr.decoding.tokens import TokenTable
 from edge_asr.errors import OptionError
 from edge_asr.evaluation.recording import Recording
@@ -75,3 +79,36 @@ class SpliceScorer:
             for exit in range(1, exits):
                 harm[k, exit - 1] = self.errors(utterance, [*deep[:k], exit, *deep[k + 1 :]]) - base
         return harm
+
+
+class SearchScorer(SpliceScorer):
+    """Counts the word errors that a decoder leaves; `harm`, which is asked for each exit of each chunk, stays greedy.
+
+    Args:
+        recordings: utterances with all exits.
+        tokens: the model's tokens.
+        blank: id of the blank.
+        decoder: makes text of log-probabilities.
+    """
+
+    def __init__(
+        self, recordings: Sequence[Recording], tokens: TokenTable, blank: int = 0, *, decoder: Decoder
+    ) -> None:
+        super().__init__(recordings, tokens, blank)
+        self._greedy = SpliceScorer(recordings, tokens, blank)
+        self._decoder = decoder
+
+    def text(self, utterance: int, exits: Sequence[int]) -> str:
+        """The decoder's text; see `SpliceScorer.text`."""
+        return self._recordings[utterance].decode(exits, self._decoder.start()).text
+
+    def harm(self, utterance: int) -> npt.NDArray[np.int64]:
+        """See `SpliceScorer.harm`: of greedy texts."""
+        return self._greedy.harm(utterance)
+
+
+def scorer(recordings: Sequence[Recording], tokens: TokenTable, blank: int, decoder: Decoder) -> SpliceScorer:
+    """The scorer for a decoder."""
+    if decoder.name == GREEDY:
+        return SpliceScorer(recordings, tokens, blank)
+    return SearchScorer(recordings, tokens, blank, decoder=decoder)

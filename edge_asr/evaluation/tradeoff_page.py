@@ -130,7 +130,7 @@ def heading(result: Mapping[str, Any]) -> str:
 
 def facts(result: Mapping[str, Any]) -> str:
     """What was measured on what."""
-    names = ("model", "precision", "chunk", "data", "data_sha256", "utterances", "seed", "command")
+    names = ("model", "precision", "decoder", "chunk", "data", "data_sha256", "utterances", "seed", "command")
     return ", ".join(f"{name} {result[name]}" for name in names if name in result)
 
 

@@ -37,12 +37,15 @@ def test_thresholds_are_written_and_used(run: Run, fake_model_copy: Path, sample
     assert not list(fake_model_copy.glob("policy.json.*"))
 
 
-@pytest.mark.parametrize("goal", [["--max-loss", "5%"], ["--mean-macs", "0.0025"]])
+@pytest.mark.parametrize(
+    ("goal", "decoder"),
+    [(["--max-loss", "5%"], "greedy"), (["--max-loss", "5%"], "beam"), (["--mean-macs", "0.0025"], "greedy")],
+)
 def test_what_it_says_is_what_an_evaluation_finds(
-    run: Run, fake_model_copy: Path, samples: Path, tmp_path: Path, goal: list[str]
+    run: Run, fake_model_copy: Path, samples: Path, tmp_path: Path, goal: list[str], decoder: str
 ) -> None:
     cache = tmp_path / "cache"
-    options = [*goal, "--cache", cache, "--chunk", "640", "--chunk", "full"]
+    options = [*goal, "--cache", cache, "--chunk", "640", "--chunk", "full", "--decoder", decoder]
     assert run("calibrate", fake_model_copy, samples / "manifest.jsonl", *options).exit_code == 0
     document = policy_of(fake_model_copy)
     assert run("calibrate", fake_model_copy, samples / "manifest.jsonl", *options).exit_code == 0
@@ -50,8 +53,9 @@ def test_what_it_says_is_what_an_evaluation_finds(
     assert len(list(cache.glob("*.npz"))) == 2
     utterances, recognizer = load_dataset(samples / "manifest.jsonl"), Recognizer.load(fake_model_copy)
     for chunk in document["thresholds"]:
-        found = evaluate(recognizer, utterances, chunk=chunk)
+        found = evaluate(recognizer, utterances, chunk=chunk, decoder=recognizer.decoder(decoder))
         assert found.auto is not None
+        assert document["calibration"]["decoder"] == decoder
         point = document["calibration"]["points"][chunk]
         assert found.auto.wer == point["wer"]
         assert found.auto.mean_macs_per_second == pytest.approx(point["mean_cost"])
