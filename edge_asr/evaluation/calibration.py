@@ -31,6 +31,8 @@ from edge_asr.exits.base import Criterion
 from edge_asr.exits.learned_gate import LearnedGate
 
 LEVELS = 8
+PATIENCE = 6
+"""How many points in a row must lose too much before no cheaper one is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,12 +133,16 @@ def calibrate(
         certified = bool(certified)
     elif goal.max_loss is not None:
         allowed = full_depth.wer * (1 + goal.max_loss)
-        by_cost = sorted((table.cost(takes(table, thresholds)), n) for n, thresholds in enumerate(path))
-        for _, number in by_cost:  # the cheapest first: texts take longer than costs
-            if judge.errors(takes(judge, path[number])).sum() > deep.sum() * (1 + goal.max_loss):
-                continue
-            if table.point(takes(table, path[number])).wer <= allowed:
-                place = number
+        by_cost = sorted(((table.cost(takes(table, t)), -n) for n, t in enumerate(path)), reverse=True)
+        failed = 0
+        for _, number in by_cost:  # ever cheaper; the last one that is allowed is taken
+            taken = takes(judge, path[-number])
+            held_out = judge.errors(taken).sum() <= deep.sum() * (1 + goal.max_loss)
+            if held_out and table.point(takes(table, path[-number])).wer <= allowed:
+                place, failed = -number, 0
+            else:
+                failed += 1
+            if failed == PATIENCE:  # losses grow along the path, if not from each point to the next
                 break
     else:
         assert goal.mean_cost is not None

@@ -1,8 +1,9 @@
 """Thresholds per exit, from strict to lenient: the path along which risk and budget choose a point.
 
-Each point minimises word errors + price · cost over all thresholds at once, for a price that rises along the
+Each corner minimises word errors + price · cost over all thresholds at once, for a price that rises along the
 path. Word errors are taken as a sum over chunks of what each exit does alone (`SpliceScorer.harm`), so that one
-step of coordinate descent is arithmetic on arrays; what a point really gives is measured afterwards.
+step of coordinate descent is arithmetic on arrays; what a point really gives is measured afterwards. Where two
+corners lie far apart in cost, points between them follow, at shares of chunks between theirs.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ CANDIDATES = 40
 NEVER = 1e6
 """Beyond every criterion's values, also those of other data than the path was fitted on; finite, as JSON wants it."""
 ROUNDS = 4
+STEP = 0.02
+"""Most of full depth's cost that may lie between two points, where chunks are many enough."""
 
 
 def threshold_path(
@@ -61,7 +64,37 @@ def threshold_path(
             path.append(tuple(float(value) for value in current))
     if path[-1][0] != always[0]:
         path.append(tuple(always))
-    return path
+    return _filled(table, values, path, small)
+
+
+def _filled(table: ChunkTable, values: Floats, path: list[tuple[float, ...]], small: bool) -> list[tuple[float, ...]]:
+    """The path with points between corners that lie far apart."""
+
+    def share(thresholds: tuple[float, ...]) -> float:
+        return table.cost(table.taken(values, thresholds, small_is_sure=small)) / float(table.costs[-1])
+
+    def between(a: tuple[float, ...], b: tuple[float, ...], weight: float) -> tuple[float, ...]:
+        middle = []
+        for i, ends in enumerate(zip(a, b, strict=True)):
+            column = np.sort(values[:, i] if small else -values[:, i])  # the surest first
+            sure = [np.searchsorted(column, end if small else -end, side="right") for end in ends]
+            count = round((1 - weight) * int(sure[0]) + weight * int(sure[1]))
+            if count in sure:
+                middle.append(ends[int(sure.index(count))])
+            else:
+                middle.append(float(column[count - 1] if small else -column[count - 1]))
+        return tuple(middle)
+
+    filled = path[:1]
+    for corner in path[1:]:
+        gap = abs(share(filled[-1]) - share(corner))
+        before, parts = filled[-1], int(np.ceil(gap / STEP))
+        for part in range(1, parts):
+            point = between(before, corner, part / parts)
+            if point not in (filled[-1], corner):
+                filled.append(point)
+        filled.append(corner)
+    return filled
 
 
 def common_path(table: ChunkTable, criterion: Criterion, steps: int = 50) -> list[tuple[float, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from edge_asr.evaluation.gate_training import logistic_regression, train_gate
 from edge_asr.evaluation.goal import Goal
 from edge_asr.evaluation.recording import Recording
 from edge_asr.evaluation.temperature import fit_temperatures
-from edge_asr.evaluation.threshold_path import common_path, threshold_path
+from edge_asr.evaluation.threshold_path import STEP, common_path, threshold_path
 from edge_asr.exits.criterion import CRITERIA, get_criterion
 from edge_asr.exits.threshold import ThresholdPolicy
 from tests.evaluation.synthetic import TOKENS, WORDS, chunk, recording
@@ -136,6 +137,21 @@ def test_paths_go_from_full_depth_to_exit_1() -> None:
         assert (taken[-1] == 1).all()
         costs = [table.cost(exits) for exits in taken]
         assert costs == sorted(costs, reverse=True)
+
+
+def test_paths_have_no_wide_gaps() -> None:
+    """A jump between two corners is filled, at shares of chunks between theirs."""
+    rng = np.random.default_rng(3)
+    data = [
+        recording(f"u{i}", "ONE", [chunk(0, ["ONE" if e < 0.5 else "TWO", "ONE", "ONE"], [e, e / 2, 0.0])])
+        for i, e in enumerate(rng.random(400).tolist())
+    ]
+    table = table_of(data)
+    path = threshold_path(table, ENTROPY)
+    costs = [table.cost(table.taken(table.values(ENTROPY), t, small_is_sure=True)) / table.costs[-1] for t in path]
+    assert max(a - b for a, b in itertools.pairwise(costs)) <= STEP + 2 / len(data)
+    assert costs == sorted(costs, reverse=True)
+    assert len(path) > 20
 
 
 def test_a_subset_keeps_what_is_known() -> None:
