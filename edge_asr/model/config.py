@@ -30,6 +30,8 @@ class ModelConfig:
         history: frames before a chunk that attention may see (even).
         branches: segments that carry a parallel layer on a 2x-downsampled copy of their input.
         slow: deeper segments whose layers run on 80 ms frames (means of pairs); their stream and exits stay at 40 ms.
+        own_memory: whether each deeper layer has keys and values of the trunk's output of its own; else all share one
+            projection.
         shared_output: whether all exits use one output layer (each keeps its own LayerNorm).
         mels: mel bins of the frontend.
         channels: channels of the frontend's two strided convolutions.
@@ -49,6 +51,7 @@ class ModelConfig:
     history: int = 64
     branches: tuple[int, ...] = (1, 6)
     slow: tuple[int, ...] = ()
+    own_memory: bool = False
     shared_output: bool = False
     mels: int = 80
     channels: tuple[int, int] = (16, 32)
@@ -94,12 +97,29 @@ class ModelConfig:
             "none, for this architecture",
         )
         _require(
+            self.architecture == "splitformer-two-speed" or not self.own_memory,
+            "own_memory",
+            self.own_memory,
+            "false, for this architecture",
+        )
+        _require(
             self.architecture == "splitformer-two-speed" or not self.shared_output,
             "shared_output",
             self.shared_output,
             "false, for this architecture",
         )
         _require(0.0 <= self.dropout < 1.0, "dropout", self.dropout, "0 to below 1")
+
+    @property
+    def memories(self) -> int:
+        """How many pairs of keys and values the trunk writes for each frame."""
+        deep = sum(branch > 1 for branch in self.branches) + self.layers * (self.exits - 1)
+        return deep if self.own_memory else 1
+
+    @property
+    def memory_width(self) -> int:
+        """Channels of the memory: the trunk's stream, all keys, all values."""
+        return self.dim * (1 + 2 * self.memories)
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> ModelConfig:

@@ -79,7 +79,7 @@ def deep_exits(
     Args:
         segments: in order.
         hidden: (B, N · size, d), the trunk's stream.
-        memory: (B, N · size, 3d).
+        memory: (B, N · size, ``config.memory_width``).
         lengths: (B) int64, real frames.
         size: frames a chunk.
         ahead: frames of look-ahead.

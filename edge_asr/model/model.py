@@ -16,6 +16,8 @@ def two_speed(model: AsrModel) -> TwoSpeedSplitformer:
     if not isinstance(model.encoder, TwoSpeedSplitformer):
         name = model.config.architecture
         raise OptionError(f"model option architecture is {name!r}; a bundle can hold 'splitformer-two-speed' only")
+    if model.config.own_memory:
+        raise OptionError("model option own_memory is True; a bundle can hold one memory for all layers only")
     return model.encoder
 
 

@@ -28,8 +28,9 @@ class WindowLayer(nn.Module):
     Outside the chunk its world is the trunk's memory.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, memory: int = 0) -> None:
         super().__init__()
+        self.memory = memory  # which of the memory's keys and values are this layer's
         self.half1 = FeedForward(config.dim, config.expansion, config.dropout)
         self.attention = Attention(config.dim, config.heads, config.dropout)
         self.convolution = Convolution(config.dim, config.kernel, config.dropout)
@@ -40,8 +41,8 @@ class WindowLayer(nn.Module):
         """Attention over the chunk's own frames and the memory: (B, C, d) → (B, C, d)."""
         q, k, v = self.attention.project(x)
         split = self.attention.split
-        keys = torch.cat([rotate(split(k), view.rope), view.keys], dim=1)
-        values = torch.cat([split(v), view.values], dim=1)
+        keys = torch.cat([rotate(split(k), view.rope), view.keys[self.memory]], dim=1)
+        values = torch.cat([split(v), view.values[self.memory]], dim=1)
         out: Tensor = self.attention(rotate(split(q), view.rope), keys, values, view.mask)
         return out
 
@@ -60,8 +61,8 @@ class WindowLayer(nn.Module):
 class View:
     """What a layer sees of the world outside its chunk, prepared once for all layers of a segment.
 
-    ``rope`` belongs to the chunk's own positions; ``keys`` (rotated) and ``values`` are the memory's, (B,
-    L + R, H, head_dim);
+    ``rope`` belongs to the chunk's own positions; ``keys`` (rotated) and ``values`` are the memory's, one for all layers or
+    one for each, (B, L + R, H, head_dim);
     ``mask`` covers the chunk's own keys, then the memory's. ``before`` and ``after`` are the
     convolution's halo from ``h1``.
     """
@@ -73,15 +74,17 @@ class View:
         d, history, head_dim = config.dim, config.history, config.dim // config.heads
         # Split, not sliced: the gradient of a split is one concatenation, that of each slice a window of zeros.
         past, _, future = torch.split(window, [history, chunk, window.shape[1] - history - chunk], dim=1)
-        hidden_past, keys_past, values_past = torch.split(past, d, dim=-1)
-        hidden_future, keys_future, values_future = torch.split(future, d, dim=-1)
+        count = config.memories
+        hidden_past, keys_past, values_past = torch.split(past, [d, count * d, count * d], dim=-1)
+        hidden_future, keys_future, values_future = torch.split(future, [d, count * d, count * d], dim=-1)
         position = places(window.shape[1], window)
         memory_rope = rotary(torch.cat([position[:history], position[history + chunk :]]), head_dim)
         own = position[history : history + chunk]
         self.rope = rotary((own[0::2] + own[1::2]) * 0.5 if pairs else own, head_dim)
-        shape = (window.shape[0], window.shape[1] - chunk, config.heads, head_dim)
-        self.keys = rotate(torch.cat([keys_past, keys_future], dim=1).reshape(shape), memory_rope)
-        self.values = torch.cat([values_past, values_future], dim=1).reshape(shape)
+        shape = (window.shape[0], window.shape[1] - chunk, count * config.heads, head_dim)
+        keys = rotate(torch.cat([keys_past, keys_future], dim=1).reshape(shape), memory_rope)
+        values = torch.cat([values_past, values_future], dim=1).reshape(shape)
+        self.keys, self.values = keys.split(config.heads, dim=2), values.split(config.heads, dim=2)
         left = torch.arange(history, device=window.device)[None] >= history - n_left[:, None]
         right = valid_mask(n_right, window.shape[1] - history - chunk)
         seen = torch.cat([keep[..., 0] > 0, left, right], dim=1)
@@ -122,8 +125,13 @@ class DeepSegment(nn.Module):
     def __init__(self, config: ModelConfig, number: int) -> None:
         super().__init__()
         self.config = config
-        self.layers = nn.ModuleList(WindowLayer(config) for _ in range(config.layers))
-        self.branch = WindowLayer(config) if number in config.branches else None
+        first = config.layers * (number - 2)
+        owned = [first + i if config.own_memory else 0 for i in range(config.layers)]
+        self.layers = nn.ModuleList(WindowLayer(config, memory) for memory in owned)
+        # Branches' memories come after all layers'.
+        place = config.layers * (config.exits - 1) + sum(1 < branch < number for branch in config.branches)
+        has = number in config.branches
+        self.branch = WindowLayer(config, place if config.own_memory else 0) if has else None
         self.slow = number in config.slow
         self.exit = ExitHead(config.dim, config.vocabulary, config.feedback and number < config.exits)
 
@@ -139,7 +147,7 @@ class DeepSegment(nn.Module):
 
         Args:
             hidden: (B, C, d) from the segment before; C even.
-            window: (B, L + C + R, 3d), memory rows before, in and after the chunk.
+            window: (B, L + C + R, ``config.memory_width``; 3d by default), memory rows before, in and after the chunk.
             n_valid: (B) int64, real frames of the chunk.
             n_left: (B) int64, real rows of the L before, right-aligned.
             n_right: (B) int64, real rows of the R after, left-aligned.

@@ -96,7 +96,7 @@ class Trunk(nn.Module):
         self.branch = StreamingLayer(config, config.history // 2) if 1 in config.branches else None
         self.exit = ExitHead(config.dim, config.vocabulary, config.feedback)
         self.memory_norm = nn.LayerNorm(config.dim) if memory else None
-        self.memory_kv = nn.Linear(config.dim, 2 * config.dim) if memory else None
+        self.memory_kv = nn.Linear(config.dim, 2 * config.dim * config.memories) if memory else None
 
     def state_shapes(self) -> dict[str, list[int]]:
         """Names and shapes of the state tensors, without the batch axis.
@@ -126,7 +126,8 @@ class Trunk(nn.Module):
             state: as ``zero_state`` gives it.
 
         Returns:
-            hidden (B, C, d), memory (B, C, 3d; ``hidden`` where there is none), log_probs (B, C, V), next state.
+            hidden (B, C, d), memory (B, C, ``config.memory_width``; ``hidden`` where there is none), log_probs
+            (B, C, V), next state.
         """
         count, history, n_past = frames.shape[1], self.config.history, state["n_past"]
         keep = valid_mask(n_valid, count)[..., None].to(frames.dtype)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+import torch
 from torch import Tensor
 
 from edge_asr.errors import DataError
@@ -88,6 +89,8 @@ def branch(source: AsrModel, target: AsrModel, *, fresh: int = 0) -> list[str]:
             old = current_tap(value.shape[-1], segment, source.config)
             width = state[name].shape[-1]
             value = aligned(value, old, width, current_tap(width, segment, target.config))
+        if known.startswith("memory.kv") and source.config.memories == 1:  # each layer's begins as the common one
+            value = torch.cat([part for part in value.chunk(2) for _ in range(target.config.memories)])
         if value.shape != state[name].shape:
             sizes = f"{tuple(value.shape)} in the weights, {tuple(state[name].shape)} in the model"
             raise DataError(f"{known} is {sizes}: weights can start a model of the same width and vocabulary only")

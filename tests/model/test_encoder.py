@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +18,17 @@ from edge_asr.model.encoder import TwoSpeedSplitformer
 CONFIG = ModelConfig(dim=16, heads=2, vocabulary=10, exits=4, history=24, branches=(1, 4))
 
 
-@pytest.fixture(scope="module", params=["fast", "slow", "shared"])
+@pytest.fixture(scope="module", params=["fast", "slow", "shared", "memories"])
 def encoder(request: pytest.FixtureRequest) -> TwoSpeedSplitformer:
-    """The default, one with segments on 80 ms frames, and one with a single output layer."""
+    """The default; with segments on 80 ms frames, with a single output layer, with a memory for each layer."""
     torch.manual_seed(0)
-    config = replace(CONFIG, slow=(2, 3) if request.param == "slow" else (), shared_output=request.param == "shared")
+    changes: dict[str, dict[str, Any]] = {
+        "fast": {},
+        "slow": {"slow": (2, 3)},
+        "shared": {"shared_output": True},
+        "memories": {"own_memory": True},
+    }
+    config = replace(CONFIG, **changes[request.param])
     return TwoSpeedSplitformer(config).double().eval()
 
 
@@ -52,7 +59,7 @@ def run_pattern(
         log_probs = first[:, start : start + valid]
         x = torch.zeros(1, chunk, CONFIG.dim, dtype=frames.dtype)
         x[:, :valid] = hidden[:, start : start + valid]
-        window = torch.zeros(1, history + chunk + ahead, 3 * CONFIG.dim, dtype=frames.dtype)
+        window = torch.zeros(1, history + chunk + ahead, encoder.config.memory_width, dtype=frames.dtype)
         left = min(start, history)
         rows = memory[:, start - left : start + valid + right]
         window[:, history - left : history - left + rows.shape[1]] = rows

@@ -44,6 +44,16 @@ def test_a_wider_kernel_says_the_same() -> None:
     assert torch.equal(output(back), output(source))
 
 
+def test_memories_of_their_own_begin_as_the_common_one() -> None:
+    source, target = build(0), build(1, own_memory=True)
+    assert branch(source, target) == []
+    assert target.config.memories == 2 * 2 + 1
+    assert (output(source) - output(target)).abs().max() < 1e-12
+    back = build(2)
+    with pytest.raises(DataError, match=r"memory\.kv"):
+        branch(target, back)
+
+
 @pytest.mark.parametrize("architecture", sorted(ENCODERS))
 def test_every_encoder_can_start_from_every_other(architecture: str) -> None:
     target = build(1, architecture=architecture)
