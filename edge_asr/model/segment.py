@@ -62,8 +62,8 @@ class View:
     """What a layer sees of the world outside its chunk, prepared once for all layers of a segment.
 
     ``rope`` belongs to the chunk's own positions; ``keys`` (rotated) and ``values`` are the memory's, one for all
-    layers or one for each, (B, L + R, H, head_dim); ``mask`` covers the chunk's own keys, then the memory's. ``before`` and ``after`` are the
-    convolution's halo from ``h1``.
+    layers or one for each, (B, L + R, H, head_dim); ``mask`` covers the chunk's own keys, then the memory's.
+    ``before`` and ``after`` are the convolution's halo from ``h1``.
     """
 
     def __init__(
