@@ -77,10 +77,10 @@ def _filled(table: ChunkTable, values: Floats, path: list[tuple[float, ...]], sm
         middle = []
         for i, ends in enumerate(zip(a, b, strict=True)):
             column = np.sort(values[:, i] if small else -values[:, i])  # the surest first
-            sure = [np.searchsorted(column, end if small else -end, side="right") for end in ends]
-            count = round((1 - weight) * int(sure[0]) + weight * int(sure[1]))
+            sure = [int(np.searchsorted(column, end if small else -end, side="right")) for end in ends]
+            count = round((1 - weight) * sure[0] + weight * sure[1])
             if count in sure:
-                middle.append(ends[int(sure.index(count))])
+                middle.append(ends[sure.index(count)])
             else:
                 middle.append(float(column[count - 1] if small else -column[count - 1]))
         return tuple(middle)

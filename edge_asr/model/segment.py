@@ -83,7 +83,7 @@ class View:
         shape = (window.shape[0], window.shape[1] - chunk, count * config.heads, head_dim)
         keys = rotate(torch.cat([keys_past, keys_future], dim=1).reshape(shape), memory_rope)
         values = torch.cat([values_past, values_future], dim=1).reshape(shape)
-        self.keys, self.values = keys.split(config.heads, dim=2), values.split(config.heads, dim=2)
+        self.keys, self.values = (torch.split(x, config.heads, dim=2) for x in (keys, values))
         left = torch.arange(history, device=window.device)[None] >= history - n_left[:, None]
         right = valid_mask(n_right, window.shape[1] - history - chunk)
         seen = torch.cat([keep[..., 0] > 0, left, right], dim=1)
