@@ -22,11 +22,12 @@ from rich.console import Console
 from edge_asr.audio.reader import read_audio
 from edge_asr.errors import DataError, EdgeAsrError
 from edge_asr.model.frontend import HOP
+from edge_asr.model.model import two_speed
 from edge_asr.training.weights import load_weights, save_weights
 from export.card import model_card
 from export.lm import main as lm_main
 from export.parity import check_parity
-from export.writer import BundleOptions, count_exits, write_graphs, write_manifest
+from export.writer import SIDE, BundleOptions, count_exits, write_graphs, write_manifest
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 
@@ -52,6 +53,7 @@ def export_bundle(
     *,
     audio: Path | None = None,
     keep: tuple[str, ...] = (),
+    overlap: int = SIDE,
 ) -> None:
     """Exports weights to a bundle at ``out``, which is replaced only when the parity check has passed.
 
@@ -62,12 +64,16 @@ def export_bundle(
         console: where progress goes.
         audio: recording for the parity check.
         keep: precisions to keep in the bundle (both are always checked); all if empty.
+        overlap: frames on either side of a chunk that deeper segments compute along with it; even.
 
     Raises:
         DataError: weights that can't be read, or a bundle that differs from torch.
+        OptionError: an overlap that can't be.
     """
     model, tokenizer, notes = load_weights(weights)
-    options = BundleOptions(name=name)
+    two_speed(model)  # says what a bundle can hold
+    model.overlapping(overlap)
+    options = BundleOptions(name=name, overlap=overlap)
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(parents=True)
@@ -113,6 +119,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--keep", choices=["int8", "float32"], action="append", default=[], help="keep this precision only"
     )
+    parser.add_argument(
+        "--overlap",
+        type=int,
+        default=SIDE,
+        help="frames of 40 ms on either side of a chunk that run along with it (default: %(default)s)",
+    )
     parser.add_argument("--weights", type=Path, help="write the float weights here (bfloat16) and export those")
     args = parser.parse_args(arguments)
     warnings.filterwarnings("ignore")
@@ -136,6 +148,7 @@ def main(arguments: list[str] | None = None) -> int:
             console,
             audio=args.audio,
             keep=tuple(args.keep),
+            overlap=args.overlap,
         )
     except EdgeAsrError as error:
         console.print(f"error: {error}", markup=False)

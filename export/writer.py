@@ -20,6 +20,7 @@ from export.costs import Cost, count_macs
 from export.graphs import DEEP_INPUTS, export_frontend, export_segments, trunk_inputs
 from export.quantise import precisions, quantise
 
+SIDE = 8  # frames of overlap unless something else is asked for
 FULL_FRAMES = 250  # ten seconds stand for "full" when costs are counted
 
 
@@ -33,6 +34,7 @@ class BundleOptions:
         chunks: allowed chunk sizes in frames.
         chunk: the default one.
         look_ahead: R in frames.
+        overlap: frames on either side of a chunk that deeper segments compute along with it.
         step: frames the trunk takes at a time.
         tail: frames of silence computed after the end.
         full_max: longest piece of ``full`` mode in frames.
@@ -43,6 +45,7 @@ class BundleOptions:
     chunks: tuple[int, ...] = (8, 16, 32)
     chunk: int = 16
     look_ahead: int = 8
+    overlap: int = SIDE
     step: int = 8
     tail: int = 8
     full_max: int = 750
@@ -67,15 +70,15 @@ def write_graphs(model: AsrModel, tokenizer: Tokenizer, out: Path, say: Callable
             raise DataError(f"graph int8/{path.name}: {left} matrix products with a constant matrix are still float32")
 
 
-def _costs(model: AsrModel, out: Path, step: int, chunk: int, look_ahead: int) -> list[Cost]:
-    """Work of frontend and trunk for ``step`` frames, and of each deep segment for ``chunk`` frames."""
+def _costs(model: AsrModel, out: Path, step: int, frames: int, look_ahead: int) -> list[Cost]:
+    """Work of frontend and trunk for ``step`` frames, and of each deep segment for one call of ``frames``."""
     c, trunk = model.config, two_speed(model).trunk
     state = {name: (1, *shape) for name, shape in trunk.state_shapes().items()}
     sizes: dict[str, tuple[int, ...]] = {"frames": (1, step, c.dim), "n_valid": (1,), **state}
     assert list(sizes) == trunk_inputs(trunk)
     deep: dict[str, tuple[int, ...]] = {
-        "frames": (1, chunk, c.dim),
-        "window": (1, c.history + chunk + look_ahead, 3 * c.dim),
+        "frames": (1, frames, c.dim),
+        "window": (1, c.history + frames + look_ahead, 3 * c.dim),
     }
     deep |= dict.fromkeys(DEEP_INPUTS[2:], (1,))
     paths = [out / "float32" / f"segment{i}.onnx" for i in range(1, c.exits + 1)]
@@ -97,9 +100,13 @@ def count_exits(model: AsrModel, out: Path, options: BundleOptions) -> tuple[lis
         {"exit": i + 1, "params": sum(params[: i + 1]), "macs_per_second": {}} for i in range(len(modules))
     ]
     share = 0.0
-    cases = [(str(round(c * frame * 1000)), options.step, c, options.look_ahead) for c in options.chunks]
-    for name, step, chunk, ahead in [*cases, ("full", FULL_FRAMES, FULL_FRAMES, 0)]:
-        costs = _costs(model, out, step, chunk, ahead)
+    right = min(options.overlap, options.look_ahead)
+    beyond = options.look_ahead - right
+    cases = [
+        (str(round(c * frame * 1000)), options.step, c, options.overlap + c + right, beyond) for c in options.chunks
+    ]
+    for name, step, chunk, run, ahead in [*cases, ("full", FULL_FRAMES, FULL_FRAMES, FULL_FRAMES, 0)]:
+        costs = _costs(model, out, step, run, ahead)
         rates = [c.total / (step * frame) for c in costs[:2]] + [c.total / (chunk * frame) for c in costs[2:]]
         for i, entry in enumerate(exits):
             entry["macs_per_second"][name] = round(sum(rates[: i + 2]))
@@ -133,6 +140,7 @@ def write_manifest(
             "exits": c.exits,
             "history": c.history,
             "look_ahead": options.look_ahead,
+            "overlap": options.overlap,
             "step_frames": options.step,
             "tail_frames": options.tail,
             "trunk_state": two_speed(model).trunk.state_shapes(),

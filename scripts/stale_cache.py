@@ -1,6 +1,6 @@
 """The stale-cache benchmark: what per-chunk exits cost an encoder beyond what the exits themselves cost.
 
-    python scripts/stale_cache.py --data PREPARED --corpus CORPUS --out DIR NAME=CHECKPOINT [NAME=CHECKPOINT …]
+    python scripts/stale_cache.py --data PREPARED --corpus CORPUS --out DIR NAME=CHECKPOINT[,overlap=8] …
 
 Each encoder runs under the same policies: every fixed depth, exits drawn at random at several mean depths,
 frame-entropy thresholds, and an oracle that stops where the chunk reads as it would at full depth. For each it reports
@@ -212,10 +212,13 @@ def main() -> int:
         with Progress(console=console) as progress:
             task = progress.add_task("encoders", total=len(args.models))
             for entry in args.models:
-                name, _, checkpoint = entry.partition("=")
-                if not checkpoint:
-                    raise OptionError(f"model {entry!r}: expected NAME=CHECKPOINT")
+                name, _, rest = entry.partition("=")
+                checkpoint, _, overlap = rest.partition(",overlap=")
+                if not checkpoint or not (overlap or "0").isdecimal():
+                    raise OptionError(f"model {entry!r}: expected NAME=CHECKPOINT or NAME=CHECKPOINT,overlap=FRAMES")
                 model, tokenizer, _ = load_weights(Path(checkpoint))
+                if overlap:
+                    model.overlapping(int(overlap))
                 batches = dev_batches(args.data, args.corpus, tokenizer, args.utterances)
                 costs, owed = depth_costs(model, case), catch_up_costs(model, case)
                 policies = [("fixed", float(e)) for e in range(1, model.config.exits + 1)] + drawn

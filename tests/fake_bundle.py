@@ -33,6 +33,7 @@ class Sizes:
     exits: int = 3
     history: int = 6
     look_ahead: int = 4
+    encoder_overlap: int = 0
     step_frames: int = 4
     tail_frames: int = 3
     allowed: tuple[int, ...] = (8, 16, 32)
@@ -277,6 +278,7 @@ def write_fake_bundle(
             "look_ahead": sizes.look_ahead,
             "step_frames": sizes.step_frames,
             "tail_frames": sizes.tail_frames,
+            "overlap": sizes.encoder_overlap,
             "trunk_state": {"kv": [2, PAST, sizes.dim], "n_past": []},
         },
         "chunks": {

@@ -28,7 +28,11 @@ class FrontendSpec:
 
 @dataclass(frozen=True, slots=True)
 class EncoderSpec:
-    """Sizes of the encoder, in frames if nothing else is said; ``trunk_state`` shapes lack the batch axis."""
+    """Sizes of the encoder, in frames if nothing else is said; ``trunk_state`` shapes lack the batch axis.
+
+    ``overlap`` is how many frames on either side of a chunk the deeper segments compute along with it, on the right at
+    most ``look_ahead``; bundles that don't say so have none.
+    """
 
     architecture: str
     dim: int
@@ -38,6 +42,12 @@ class EncoderSpec:
     step_frames: int
     tail_frames: int
     trunk_state: Mapping[str, tuple[int, ...]]
+    overlap: int = 0
+
+    @property
+    def overlap_right(self) -> int:
+        """How much of the look-ahead is computed along with the chunk; of the rest only the memory is seen."""
+        return min(self.overlap, self.look_ahead - self.look_ahead % 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +183,9 @@ def _encoder(fields: Fields) -> EncoderSpec:
     step = fields.integer("step_frames", minimum=2)
     if step % 2:
         fields.fail("step_frames", f"is {step}, expected an even number")
+    overlap = fields.integer("overlap") if "overlap" in fields else 0
+    if overlap % 2:
+        fields.fail("overlap", f"is {overlap}, expected an even number")
     return EncoderSpec(
         architecture=fields.text("architecture"),
         dim=fields.integer("dim", minimum=1),
@@ -182,6 +195,7 @@ def _encoder(fields: Fields) -> EncoderSpec:
         step_frames=step,
         tail_frames=fields.integer("tail_frames"),
         trunk_state=MappingProxyType({key: states.integers(key, minimum=1) for key in states}),
+        overlap=overlap,
     )
 
 

@@ -54,6 +54,7 @@ def describe(bundle: Bundle) -> dict[str, Any]:
         "sample_rate": spec.sample_rate,
         "tokens": spec.tokens.size,
         "history_ms": spec.chunk_ms(spec.encoder.history),
+        "overlap_ms": spec.chunk_ms(spec.encoder.overlap),
         "look_ahead_ms": spec.chunk_ms(spec.encoder.look_ahead),
         "chunks": list(spec.chunk_names),
         "default_chunk": str(spec.chunk_ms(spec.chunks.default)),
@@ -87,7 +88,8 @@ def show(facts: dict[str, Any], console: Console) -> None:
         "made": f"{facts['created']} by {facts['producer']}",
         "precisions": f"{sizes} (default: {default}); all files {facts['bytes'] / 1e6:.1f} MB",
         "chunks": f"{', '.join(facts['chunks'])} (ms; default: {facts['default_chunk']})",
-        "context": f"{facts['history_ms']} ms of history, {facts['look_ahead_ms']} ms of look-ahead",
+        "context": f"{facts['history_ms']} ms of history, {facts['look_ahead_ms']} ms of look-ahead, "
+        f"{facts['overlap_ms']} ms of overlap",
         "tokens": str(facts["tokens"]),
     }
     for name, value in lines.items():

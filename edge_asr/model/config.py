@@ -28,6 +28,8 @@ class ModelConfig:
         trunk_kernel: taps of the trunk's causal depthwise convolutions.
         kernel: taps of the deeper segments' centred depthwise convolutions (odd).
         history: frames before a chunk that attention may see (even).
+        overlap: frames on either side of a chunk that deeper segments compute along with it (even), on the right as far
+            as the look-ahead goes; the results are used for nothing else. Weights don't depend on it.
         branches: segments that carry a parallel layer on a 2x-downsampled copy of their input.
         slow: deeper segments whose layers run on 80 ms frames (means of pairs); their stream and exits stay at 40 ms.
         own_memory: whether each deeper layer has keys and values of the trunk's output of its own; else all share one
@@ -49,6 +51,7 @@ class ModelConfig:
     trunk_kernel: int = 15
     kernel: int = 9
     history: int = 64
+    overlap: int = 0
     branches: tuple[int, ...] = (1, 6)
     slow: tuple[int, ...] = ()
     own_memory: bool = False
@@ -72,6 +75,13 @@ class ModelConfig:
         _require(self.trunk_kernel >= 2, "trunk_kernel", self.trunk_kernel, "at least 2")
         _require(self.kernel >= 3 and self.kernel % 2 == 1, "kernel", self.kernel, "an odd number from 3")
         _require(self.history >= 2 and self.history % 2 == 0, "history", self.history, "an even number from 2")
+        _require(self.overlap >= 0 and self.overlap % 2 == 0, "overlap", self.overlap, "an even number from 0")
+        _require(
+            self.architecture == "splitformer-two-speed" or not self.overlap,
+            "overlap",
+            self.overlap,
+            "0, for this architecture",
+        )
         _require(
             2 * (self.kernel // 2) <= self.history,
             "history",

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from edge_asr.model.base import Encoder
 from edge_asr.model.config import ModelConfig
-from edge_asr.model.layers import valid_mask
 from edge_asr.model.segment import DeepSegment, look_around
 from edge_asr.model.trunk import Trunk
 
@@ -55,9 +54,10 @@ class TwoSpeedSplitformer(Encoder):
         frames = F.pad(frames, (0, 0, 0, -time % size))
         hidden, memory, log_probs, _ = self.trunk(frames, lengths, self.trunk.zero_state(batch, frames))
         steps = [(hidden, log_probs)]
-        ahead = 0 if chunk is None else look_ahead
+        ahead, overlap = (0, 0) if chunk is None else (look_ahead, self.config.overlap)
         tapped = self._taps is not None
-        steps += deep_exits(self.segments()[: depth - 1], hidden, memory, lengths, size, ahead, streams=tapped)
+        segments = self.segments()[: depth - 1]
+        steps += deep_exits(segments, hidden, memory, lengths, size, ahead, overlap=overlap, streams=tapped)
         if tapped:
             for number, (x, _) in enumerate(steps, 1):
                 self._tap(number, x, batch, time)
@@ -72,6 +72,7 @@ def deep_exits(
     size: int,
     ahead: int,
     *,
+    overlap: int = 0,
     streams: bool = True,
 ) -> list[tuple[Tensor, Tensor]]:
     """Runs deep segments on all chunks of all utterances as one batch; chunks that are wholly padding are left out.
@@ -83,6 +84,8 @@ def deep_exits(
         lengths: (B) int64, real frames.
         size: frames a chunk.
         ahead: frames of look-ahead.
+        overlap: frames on either side that run along with a chunk, even; on the right at most ``ahead``, and only what
+            is beyond them is looked at in the memory.
         streams: whether the streams are wanted too; else what is returned for them means nothing.
 
     Returns:
@@ -91,21 +94,27 @@ def deep_exits(
     if not segments:
         return []
     config, batch, count = segments[0].config, hidden.shape[0], hidden.shape[1] // size
-    history = config.history
-    start = torch.arange(count, device=hidden.device)[None] * size
-    real = (start < lengths[:, None]).flatten()
-    x = hidden.reshape(batch * count, size, -1)[real]
-    windows = F.pad(memory, (0, 0, history, ahead)).unfold(1, history + size + ahead, size)
-    window = windows.reshape(batch * count, memory.shape[-1], -1)[real].transpose(1, 2)
-    n_valid = (lengths[:, None] - start).clamp(0, size).flatten()[real]
-    n_left = start.clamp(max=history).expand(batch, count).flatten()[real]
-    n_right = (lengths[:, None] - start - size).clamp(0, ahead).flatten()[real]
-    keep = valid_mask(n_valid, size)[..., None].to(x.dtype)
+    history, after = config.history, min(overlap, ahead - ahead % 2)
+    wide, beyond = overlap + size + after, ahead - after
+    chunks = torch.arange(count, device=hidden.device)[None] * size
+    real = (chunks < lengths[:, None]).flatten()
+    start = chunks - overlap  # of the window that runs
+    place = start[..., None] + torch.arange(wide, device=hidden.device)
+    keep = ((place >= 0) & (place < lengths[:, None, None])).flatten(0, 1)[real][..., None].to(hidden.dtype)
+
+    def windows(rows: Tensor, before: int, behind: int) -> Tensor:
+        width = before + size + behind
+        cut = F.pad(rows, (0, 0, before, behind)).unfold(1, width, size)
+        return cut.reshape(batch * count, rows.shape[-1], width)[real].transpose(1, 2)
+
+    x, window = windows(hidden, overlap, after), windows(memory, history + overlap, ahead)
+    n_left = start.clamp(0, history).expand(batch, count).flatten()[real]
+    n_right = (lengths[:, None] - start - wide).clamp(0, beyond).flatten()[real]
     views = look_around(config, any(segment.halved for segment in segments), window, keep, n_left, n_right)
 
     def whole(rows: Tensor) -> Tensor:
         out = rows.new_zeros(batch * count, size, rows.shape[-1])
-        out[real] = rows
+        out[real] = rows[:, overlap : overlap + size]
         return out.reshape(batch, count * size, -1)
 
     outputs = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 
 from edge_asr.errors import OptionError
@@ -35,6 +37,11 @@ class AsrModel(nn.Module):
         self.config = config
         self.frontend = Frontend(config)
         self.encoder = build_encoder(config)
+
+    def overlapping(self, frames: int) -> AsrModel:
+        """Sets ``ModelConfig.overlap``, on which no weight depends; OptionError where the encoder has none."""
+        self.config = self.encoder.config = replace(self.config, overlap=frames)
+        return self
 
     def from_mels(
         self,

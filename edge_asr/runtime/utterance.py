@@ -25,13 +25,17 @@ Clock = Callable[[], float]
 
 @dataclass(slots=True)
 class ChunkPass:
-    """A chunk on its way through the segments: what the next one needs, and what the exits so far say."""
+    """A chunk on its way through the segments: what the next one needs, and what the exits so far say.
+
+    ``hidden`` (1, T, d) has ``before`` frames of overlap, then the chunk's, then overlap again.
+    """
 
     info: ChunkInfo
     n_audio: int
     inputs: dict[str, Array]
     hidden: Array
     views: list[ExitView]
+    before: int = 0
 
 
 class UtteranceEncoder:
@@ -82,9 +86,10 @@ class UtteranceEncoder:
         self._hop, self._overlap = spec.frontend.hop, spec.frontend.overlap
         if chunk_frames is None:
             self._chunk = self._step = spec.chunks.full_max_frames // 2 * 2
-            self._look = 0
+            self._look = self._before = self._after = 0
         else:
             self._chunk, self._step, self._look = chunk_frames, sizes.step_frames, sizes.look_ahead
+            self._before, self._after = sizes.overlap, sizes.overlap_right
         self._most = max_full_samples(spec) if chunk_frames is None else None
         self._history = sizes.history
 
@@ -95,8 +100,9 @@ class UtteranceEncoder:
         self._next = 0  # first frame of the next chunk
         self._index = 0  # its number
         alive = self._chunk + self._look + self._step + 1
-        self._memory = FrameBuffer(3 * self._dim, self._history + alive + self._look, before=self._history)
-        self._hidden = FrameBuffer(self._dim, alive)
+        past = self._history + self._before
+        self._memory = FrameBuffer(3 * self._dim, past + alive + self._look, before=past)
+        self._hidden = FrameBuffer(self._dim, self._before + alive)
         self._log_probs = FrameBuffer(self._tokens, alive)
         self._stats = FrameBuffer(len(ExitStats._fields), alive)
         self._seconds = FrameBuffer(1, alive)
@@ -194,26 +200,30 @@ class UtteranceEncoder:
             decided.append(self._decide_chunk(n_valid, n_right))
             self._next += n_valid
             self._index += 1
-            self._memory.drop_before(self._next - self._history)
-            for buffer in (self._hidden, self._log_probs, self._stats, self._seconds):
+            self._memory.drop_before(self._next - self._before - self._history)
+            self._hidden.drop_before(self._next - self._before)
+            for buffer in (self._log_probs, self._stats, self._seconds):
                 buffer.drop_before(self._next)
         return decided
 
     def _decide_chunk(self, n_valid: int, n_right: int) -> DecidedChunk:
         start, end = self._next, self._next + n_valid
-        frames = n_valid + n_valid % 2
+        before, after = min(self._before, start), min(self._after, n_right)
+        first, n_run = start - before, before + n_valid + after
+        frames, beyond = n_run + n_run % 2, self._look - self._after
         inputs: dict[str, Array] = {
-            "window": self._memory.rows(start - self._history, start + frames + self._look)[None],
-            "n_valid": np.array([n_valid], dtype=np.int64),
-            "n_left": np.array([min(self._history, start)], dtype=np.int64),
-            "n_right": np.array([n_right], dtype=np.int64),
+            "window": self._memory.rows(first - self._history, first + frames + beyond)[None],
+            "n_valid": np.array([n_run], dtype=np.int64),
+            "n_left": np.array([min(self._history, first)], dtype=np.int64),
+            "n_right": np.array([n_right - after], dtype=np.int64),
         }
         audio_frames = -(-self._samples // self._hop) if self._total is not None else end
         chunk = ChunkPass(
             info=ChunkInfo(self._index, start, n_valid, self._chunk_frames, self._exits, self._previous_exit),
             n_audio=max(0, min(n_valid, audio_frames - start)),
             inputs=inputs,
-            hidden=self._hidden.rows(start, start + frames)[None],
+            hidden=self._hidden.rows(first, first + frames)[None],
+            before=before,
             views=[
                 ExitView.of(
                     1,
@@ -290,7 +300,8 @@ class UtteranceEncoder:
     def _advance(self, chunk: ChunkPass, policy: Policy, *, all_exits: bool = False) -> int:
         """Runs segments until the policy stops, and gives the exit it takes."""
         taken: int | None = None
-        frames, n_valid = chunk.hidden.shape[1], chunk.info.n_valid
+        frames, n_run = chunk.hidden.shape[1], int(chunk.inputs["n_valid"][0])
+        rows = slice(chunk.before, chunk.before + chunk.info.n_valid)
         while True:
             view = chunk.views[-1]
             if taken is None and (view.exit == self._exits or policy.stop(view, chunk.info)):
@@ -300,9 +311,9 @@ class UtteranceEncoder:
             started = self._clock()
             graph = f"segment{view.exit + 1}"
             outputs = self._run(graph, chunk.inputs | {"frames": chunk.hidden}, self._shapes(frames))
-            _check_numbers(graph, outputs, n_valid)
+            _check_numbers(graph, outputs, n_run)
             chunk.hidden = outputs["hidden"]
-            stats, log_probs = outputs["stats"][0, :n_valid], outputs["log_probs"][0, :n_valid]
+            stats, log_probs = outputs["stats"][0, rows], outputs["log_probs"][0, rows]
             seconds = self._clock() - started
             chunk.views.append(ExitView.of(view.exit + 1, stats, log_probs, view, seconds, self._blank))
 

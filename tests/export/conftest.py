@@ -9,6 +9,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from edge_asr.bundle.bundle import Bundle
 from edge_asr.model.config import ModelConfig
 from edge_asr.model.model import AsrModel, two_speed
 from edge_asr.training.tokenizer import Tokenizer
@@ -40,4 +41,5 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     weights = folder / "random.safetensors"
     save_weights(weights, model, Tokenizer.train(["A FEW WORDS TO LEARN PIECES FROM", "AND SOME MORE"] * 9, 20), {})
     export_bundle(weights, folder / "random", "random", Console(quiet=True))
-    return Exported(load_weights(weights)[0], weights, folder / "random")
+    model = load_weights(weights)[0].overlapping(Bundle.load(folder / "random").spec.encoder.overlap)
+    return Exported(model, weights, folder / "random")

@@ -18,15 +18,18 @@ from edge_asr.model.encoder import TwoSpeedSplitformer
 CONFIG = ModelConfig(dim=16, heads=2, vocabulary=10, exits=4, history=24, branches=(1, 4))
 
 
-@pytest.fixture(scope="module", params=["fast", "slow", "shared", "memories"])
+@pytest.fixture(scope="module", params=["fast", "slow", "shared", "memories", "overlap", "wide"])
 def encoder(request: pytest.FixtureRequest) -> TwoSpeedSplitformer:
-    """The default; with segments on 80 ms frames, with a single output layer, with a memory for each layer."""
+    """The default; with segments on 80 ms frames, with a single output layer, with a memory for each layer;
+    with windows that overlap."""
     torch.manual_seed(0)
     changes: dict[str, dict[str, Any]] = {
         "fast": {},
         "slow": {"slow": (2, 3)},
         "shared": {"shared_output": True},
         "memories": {"own_memory": True},
+        "overlap": {"overlap": 4},
+        "wide": {"overlap": 10, "slow": (3,)},
     }
     config = replace(CONFIG, **changes[request.param])
     return TwoSpeedSplitformer(config).double().eval()
@@ -57,15 +60,20 @@ def run_pattern(
     for k, start in enumerate(range(0, total, chunk)):
         valid, right = min(chunk, total - start), max(0, min(ahead, total - start - chunk))
         log_probs = first[:, start : start + valid]
-        x = torch.zeros(1, chunk, CONFIG.dim, dtype=frames.dtype)
-        x[:, :valid] = hidden[:, start : start + valid]
-        window = torch.zeros(1, history + chunk + ahead, encoder.config.memory_width, dtype=frames.dtype)
-        left = min(start, history)
-        rows = memory[:, start - left : start + valid + right]
+        before = min(encoder.config.overlap, start)
+        after = min(encoder.config.overlap, ahead - ahead % 2, right)
+        left = min(start - before, history)
+        size = before + valid + after
+        wide = size + size % 2
+        x = torch.zeros(1, wide, CONFIG.dim, dtype=frames.dtype)
+        x[:, :size] = hidden[:, start - before : start + valid + after]
+        window = torch.zeros(1, history + wide + ahead, encoder.config.memory_width, dtype=frames.dtype)
+        rows = memory[:, start - before - left : start + valid + right]
         window[:, history - left : history - left + rows.shape[1]] = rows
-        counts = [torch.tensor([n]) for n in (valid, left, right)]
+        counts = [torch.tensor([n]) for n in (size, left, right - after)]
         for segment in encoder.segments()[: exits[k] - 1]:
             x, log_probs = segment(x, window, *counts)
+            log_probs = log_probs[:, before : before + valid]
         parts.append(log_probs[0, :valid])
     return torch.cat(parts)
 

@@ -20,6 +20,7 @@ OTHER = Sizes(
     exits=5,
     history=9,
     look_ahead=3,
+    encoder_overlap=4,
     step_frames=6,
     tail_frames=4,
     allowed=(4, 10),

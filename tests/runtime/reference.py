@@ -26,10 +26,10 @@ class ReferenceChunk:
 
 def parallel_forward(spec: BundleSpec, engine: Engine, pcm: Mono, chunk_frames: int | None) -> list[ReferenceChunk]:
     """Runs one utterance; ``chunk_frames`` None is full mode."""
-    hop, overlap, left = spec.frontend.hop, spec.frontend.overlap, spec.encoder.history
+    hop, tail, left = spec.frontend.hop, spec.frontend.overlap, spec.encoder.history
     total = math.ceil(len(pcm) / hop) + spec.encoder.tail_frames
     even = total + total % 2
-    padded = np.zeros((1, overlap + even * hop), dtype=np.float32)
+    padded = np.zeros((1, tail + even * hop), dtype=np.float32)
     padded[0, : len(pcm)] = pcm
     frames = engine.run("frontend", {"pcm": padded})["frames"]
     state = {
@@ -41,26 +41,32 @@ def parallel_forward(spec: BundleSpec, engine: Engine, pcm: Mono, chunk_frames: 
     result = []
     for start in range(0, total, chunk):
         n_valid = min(chunk, total - start)
-        size = n_valid + n_valid % 2
-        window = np.zeros((1, left + size + right, 3 * spec.encoder.dim), dtype=np.float32)
+        overlap = 0 if chunk_frames is None else spec.encoder.overlap
+        first = max(0, start - overlap)
+        # Look-ahead runs along as far as the overlap goes, in whole pairs.
+        end = min(start + n_valid + min(overlap, right // 2 * 2), total)
+        begin, n_run = start - first, end - first
+        size = n_run + n_run % 2
+        beyond = right - min(overlap, right // 2 * 2)
+        window = np.zeros((1, left + size + beyond, 3 * spec.encoder.dim), dtype=np.float32)
         for row in range(window.shape[1]):
-            frame = start - left + row
+            frame = first - left + row
             if 0 <= frame < total:
                 window[0, row] = trunk["memory"][0, frame]
         counts = {
-            "n_valid": n_valid,
-            "n_left": min(left, start),
-            "n_right": min(right, total - start - n_valid),
+            "n_valid": n_run,
+            "n_left": min(left, first),
+            "n_right": min(beyond, total - end),
         }
-        hidden = trunk["hidden"][:, start : start + size]
+        hidden = trunk["hidden"][:, first : first + size]
         log_probs = [trunk["log_probs"][0, start : start + n_valid]]
         stats = [trunk["stats"][0, start : start + n_valid]]
         for exit in range(2, spec.encoder.exits + 1):
             inputs = {"frames": hidden, "window": window} | {name: np.array([n]) for name, n in counts.items()}
             outputs = engine.run(f"segment{exit}", inputs)
             hidden = outputs["hidden"]
-            log_probs.append(outputs["log_probs"][0, :n_valid])
-            stats.append(outputs["stats"][0, :n_valid])
+            log_probs.append(outputs["log_probs"][0, begin : begin + n_valid])
+            stats.append(outputs["stats"][0, begin : begin + n_valid])
         means = np.stack([value.mean(axis=0, dtype=np.float64) for value in stats])
         result.append(ReferenceChunk(start, np.stack(log_probs), means))
     return result

@@ -73,7 +73,7 @@ def test_a_list_runs_branches_and_is_not_run_twice(prepared: Path, tmp_path: Pat
         {
             "own": {"optim": optim, "model": {"architecture": "splitformer-absent"}},
             "pure": {"optim": optim, "init": "own"},
-            "offline": {
+            "whole": {
                 "optim": optim | {"chunks": {0: 1.0}},
                 "init": "own",
                 "model": {"architecture": "splitformer-offline"},
