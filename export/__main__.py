@@ -21,13 +21,14 @@ from rich.console import Console
 
 from edge_asr.audio.reader import read_audio
 from edge_asr.errors import DataError, EdgeAsrError
+from edge_asr.model.config import SIDE
 from edge_asr.model.frontend import HOP
 from edge_asr.model.model import two_speed
 from edge_asr.training.weights import load_weights, save_weights
 from export.card import model_card
 from export.lm import main as lm_main
 from export.parity import check_parity
-from export.writer import SIDE, BundleOptions, count_exits, write_graphs, write_manifest
+from export.writer import BundleOptions, count_exits, write_graphs, write_manifest
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 

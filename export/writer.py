@@ -12,6 +12,7 @@ from typing import Any
 
 import edge_asr
 from edge_asr.errors import DataError
+from edge_asr.model.config import SIDE
 from edge_asr.model.frontend import HOP, OVERLAP
 from edge_asr.model.logmel import SAMPLE_RATE
 from edge_asr.model.model import AsrModel, two_speed
@@ -20,7 +21,6 @@ from export.costs import Cost, count_macs
 from export.graphs import DEEP_INPUTS, export_frontend, export_segments, trunk_inputs
 from export.quantise import precisions, quantise
 
-SIDE = 8  # frames of overlap unless something else is asked for
 FULL_FRAMES = 250  # ten seconds stand for "full" when costs are counted
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from edge_asr.errors import OptionError
 
+SIDE = 8  # frames of overlap that bundles ship with, and training scores with, unless something else is asked for
+
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
     if not condition:

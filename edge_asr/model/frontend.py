@@ -33,7 +33,7 @@ class Subsampling(nn.Module):
 
     def forward(self, mels: Tensor) -> Tensor:
         """(B, 4T + 3, mels) natural-log mel energies → (B, T, d) frames."""
-        x = ((mels - self.mean) / self.std).unsqueeze(1)
+        x = ((mels - self.mean) / self.std).unsqueeze(1).to(self.conv1.weight.dtype)
         x = nn.functional.silu(self.conv1(x))
         x = nn.functional.silu(self.conv2(x))
         batch, channels, time, bins = x.shape

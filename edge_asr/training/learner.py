@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,9 @@ class Learner:
     Attributes:
         step: updates done; also the seed of everything an update draws.
         ema: averaged weights, by parameter name; what is evaluated and exported.
+        working: model and heads as forward and backward see them: a copy with parameters in bfloat16 where that is
+            fast, so that every activation is in bfloat16 (exits' log-probabilities and losses stay in float32);
+            ``trained`` itself elsewhere. The optimisers work on ``trained``, in float32.
         heads: of the losses on streams, by the option that weighs them; in training only.
     """
 
@@ -64,7 +68,12 @@ class Learner:
         self.trained = nn.ModuleDict({"model": self.model} | self.heads)
         self.parallel.broadcast(self.trained)
         self.ema = {name: p.detach().clone() for name, p in model.state_dict().items()}
-        self.optimizers = build_optimizers(self.trained, config.optim)
+        half = optim.precision == "bfloat16" or (optim.precision == "auto" and has_fast_bf16(device))
+        self.working = deepcopy(self.trained) if half else self.trained
+        if half:
+            for p in self.working.parameters():
+                p.data = p.data.to(torch.bfloat16)
+        self.optimizers = build_optimizers(self.trained, config.optim, torch.bfloat16 if half else None)
         self.step = 0
 
     def state(self) -> dict[str, Any]:
@@ -117,25 +126,23 @@ class Learner:
         for optimizer, peak in self.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = peak * factor
-        self.model.train()
+        self._refresh()
+        model = self.working["model"]
+        assert isinstance(model, AsrModel)
         taps = bool(self.heads) and pattern is None
         nothing: AbstractContextManager[dict[int, Tensor]] = nullcontext({})
-        half = optim.precision == "bfloat16" or (optim.precision == "auto" and has_fast_bf16(self.device))
-        cast = torch.autocast(self.device.type, torch.bfloat16) if half else nullcontext()
-        with cast, self.model.encoder.tapped() if taps else nothing as hidden:
+        with model.encoder.tapped() if taps else nothing as hidden:
             mels, lengths = batch.mels.to(self.device), batch.lengths.to(self.device)
-            frames = self.model.frontend.subsampling(mels)
-            log_probs = self.model.encoder.every_exit(
-                frames, lengths, pattern, chunk or None, look_ahead, exits
-            ).float()
-            extra = {name: head(hidden, batch) for name, head in self.heads.items()} if hidden else {}
+            frames = model.frontend.subsampling(mels)
+            log_probs = model.encoder.every_exit(frames, lengths, pattern, chunk or None, look_ahead, exits).float()
+            extra = {name: self.working[name](hidden, batch) for name in self.heads} if hidden else {}
         if pattern is not None:
             log_probs = pick(log_probs, pattern, chunk)[None]
         loss, logged = self._loss(phase, batch, log_probs, chunk if pattern is None else 0)
         loss = loss + sum(getattr(optim, name) * value for name, value in extra.items())
-        for optimizer, _ in self.optimizers:
-            optimizer.zero_grad(set_to_none=True)
+        self.working.zero_grad(set_to_none=True)
         loss.backward()
+        self._collect()
         for name in ("teacher", "phones"):
             logged[name] = round(float(extra[name].detach()), 4) if name in extra else 0.0
         tokens = float(batch.target_lengths.sum())
@@ -149,6 +156,19 @@ class Learner:
         if pattern is not None:
             logged |= {"splice": logged["losses"][0], "losses": []}
         return logged | {"norm": round(float(norm), 3), "rate": factor, "chunk": chunk}
+
+    @torch.no_grad()
+    def _refresh(self) -> None:
+        """Gives the working copy the weights of now."""
+        self.working.train()
+        if self.working is not self.trained:
+            torch._foreach_copy_(list(self.working.parameters()), list(self.trained.parameters()))
+
+    def _collect(self) -> None:
+        """Takes over the working copy's gradients."""
+        if self.working is not self.trained:
+            for p, copy in zip(self.trained.parameters(), self.working.parameters(), strict=True):
+                p.grad = None if copy.grad is None else copy.grad.to(p.dtype)
 
     def _loss(self, phase: Phase, batch: Batch, log_probs: Tensor, chunk: int) -> tuple[Tensor, dict[str, Any]]:
         """The loss on sequences of log-probabilities (E, B, T, V); with a chunk size, a splice of them is one more."""

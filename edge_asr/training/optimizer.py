@@ -13,11 +13,11 @@ OUTPUTS = (".exit.", "subsampling", "phones.")  # matrices that Muon is not for:
 Optimizers = list[tuple[torch.optim.Optimizer, float]]
 
 
-def build_optimizers(model: nn.Module, config: OptimConfig) -> Optimizers:
+def build_optimizers(model: nn.Module, config: OptimConfig, muon_dtype: torch.dtype | None = None) -> Optimizers:
     """Optimisers with their peak learning rates; weight decay on matrices only.
 
-    With ``muon`` the encoder's matrices go to Muon and everything else (vectors, convolutions, output
-    layers) to AdamW.
+    With ``muon`` the encoder's matrices go to Muon (``muon_dtype``: to orthogonalise in) and everything else (vectors,
+    convolutions, output layers) to AdamW.
     """
     matrices, muon, vectors = [], [], []
     for name, p in model.named_parameters():
@@ -35,7 +35,8 @@ def build_optimizers(model: nn.Module, config: OptimConfig) -> Optimizers:
         (torch.optim.AdamW(groups, lr=config.peak_lr, betas=(0.9, config.beta2), eps=1e-9), config.peak_lr)
     ]
     if muon:
-        result.append((Muon(muon, lr=config.muon_lr, weight_decay=config.weight_decay), config.muon_lr))
+        optimizer = Muon(muon, lr=config.muon_lr, weight_decay=config.weight_decay, dtype=muon_dtype)
+        result.append((optimizer, config.muon_lr))
     return result
 
 

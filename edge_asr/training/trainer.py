@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from edge_asr.errors import DataError
-from edge_asr.model.config import ModelConfig
+from edge_asr.model.config import SIDE, ModelConfig
 from edge_asr.model.model import AsrModel
 from edge_asr.training.batch import Batch
 from edge_asr.training.checkpoint import read_checkpoint, save_checkpoint
@@ -205,12 +205,16 @@ class Trainer:
                     self.epoch, self.batch = self.epoch + 1, 0
 
     def evaluate(self) -> dict[str, list[float]]:
-        """WER per exit of the averaged weights on each dev sample, at 640 ms and the most frequent look-ahead.
+        """WER per exit of the averaged weights on each dev sample, at 640 ms.
 
-        Offline encoders are scored on whole utterances.
+        The two-speed encoder is scored as bundles ship it, with frames on either side of a chunk; others at the most
+        frequent look-ahead, offline encoders on whole utterances.
         """
         model, looks = self.learner.averaged(), self.config.optim.look_ahead
         chunk, look_ahead = 16 if model.encoder.streams else None, max(looks, key=lambda r: looks[r])
+        if model.config.architecture == "splitformer-two-speed":
+            look_ahead = max(SIDE, model.config.overlap)
+            model.overlapping(look_ahead)
         return {
             name: exit_wers(model, batches, self.tokenizer, chunk=chunk, look_ahead=look_ahead)
             for name, batches in self.dev.items()
