@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from edge_asr.errors import EdgeAsrError, OptionError
 from edge_asr.model.cache_once import CacheOnceSegment, CacheOnceSplitformer
 from edge_asr.model.cached import CachedSegment, CachedSplitformer
-from edge_asr.model.config import ModelConfig
+from edge_asr.model.config import SIDE, ModelConfig
 from edge_asr.model.encoder import TwoSpeedSplitformer
 from edge_asr.model.offline import OfflineSplitformer
 from edge_asr.model.trunk import Trunk
@@ -79,14 +79,19 @@ def trunk_part(trunk: Trunk) -> Part:
     return Part(1, TrunkGraph(trunk), {"frames": frames, "n_valid": _count(CHUNK), **trunk.zero_state(1)}, "trunk")
 
 
-def window_inputs(config: ModelConfig, ahead: int) -> dict[str, Tensor]:
-    """Inputs of a segment that looks at the trunk's memory, full on both sides."""
+def window_inputs(config: ModelConfig, ahead: int, overlap: int = 0) -> dict[str, Tensor]:
+    """Inputs of a segment that looks at the trunk's memory, full on both sides.
+
+    With ``overlap`` frames on either side that run along, on the right at most as many as it looks ahead.
+    """
+    after = min(overlap, ahead)
+    wide, beyond = overlap + CHUNK + after, ahead - after
     return {
-        "frames": torch.randn(1, CHUNK, config.dim),
-        "window": torch.randn(1, config.history + CHUNK + ahead, 3 * config.dim),
-        "n_valid": _count(CHUNK),
+        "frames": torch.randn(1, wide, config.dim),
+        "window": torch.randn(1, config.history + wide + beyond, 3 * config.dim),
+        "n_valid": _count(wide),
         "n_left": _count(config.history),
-        "n_right": _count(ahead),
+        "n_right": _count(beyond),
     }
 
 
@@ -97,11 +102,11 @@ def cached_inputs(step: CachedStep, ahead: int) -> dict[str, Tensor]:
     return {"frames": frames, "n_valid": _count(CHUNK + ahead), "seen": torch.ones(1, step.config.history), **caches}
 
 
-def pure(config: ModelConfig, ahead: int) -> list[Part]:
-    """(d): the default."""
+def pure(config: ModelConfig, ahead: int, overlap: int = 0) -> list[Part]:
+    """(d): the default with an overlap of ``SIDE``."""
     encoder = TwoSpeedSplitformer(config)
     parts = [
-        Part(i, SegmentGraph(segment), window_inputs(config, ahead), _kind("deep", i, config))
+        Part(i, SegmentGraph(segment), window_inputs(config, ahead, overlap), _kind("deep", i, config))
         for i, segment in enumerate(encoder.segments(), 2)
     ]
     return [trunk_part(encoder.trunk), *parts]
@@ -146,11 +151,12 @@ def offline(config: ModelConfig) -> list[Part]:
 def cases(config: ModelConfig) -> dict[str, Callable[[], list[Part]]]:
     """What is compared, the default first."""
     return {
-        "(d) pure segments, look-ahead 8": lambda: pure(config, 8),
-        "(d) look-ahead 0": lambda: pure(config, 0),
-        "(d) look-ahead 16": lambda: pure(config, 16),
-        "(d) segments 3 to 5 on 80 ms frames": lambda: pure(replace(config, slow=(3, 4, 5)), 8),
-        "(d) no 2x branches": lambda: pure(replace(config, branches=()), 8),
+        "(d) pure segments, overlap 8, look-ahead 8": lambda: pure(config, 8, SIDE),
+        "(d) no overlap, look-ahead 8": lambda: pure(config, 8),
+        "(d) no overlap, look-ahead 0": lambda: pure(config, 0),
+        "(d) no overlap, look-ahead 16": lambda: pure(config, 16),
+        "(d) segments 3 to 5 on 80 ms frames": lambda: pure(replace(config, slow=(3, 4, 5)), 8, SIDE),
+        "(d) no 2x branches": lambda: pure(replace(config, branches=()), 8, SIDE),
         "(c) cache once, look-ahead 8": lambda: cache_once(config, 8),
         "(b, e, f) own caches, look-ahead 8": lambda: cached(config, 8),
         "(b, e, f) own caches, look-ahead 0": lambda: cached(config, 0),

@@ -142,7 +142,7 @@ class OptimConfig:
             ``steps``.
         steps: length of the run in updates where ``minutes`` is 0.
         batch_seconds: audio in a batch.
-        precision: of the forward pass: ``auto`` (bfloat16 where it is native), ``float32`` or ``bfloat16``.
+        precision: of forward and backward passes: ``auto`` (bfloat16 where it is native), ``float32`` or ``bfloat16``.
         optimizer: ``adamw``, or ``muon`` (matrices by Muon, the rest by AdamW).
         peak_lr: highest learning rate of AdamW.
         muon_lr: highest learning rate of Muon, whose updates are scaled to AdamW's size.
