@@ -104,6 +104,8 @@ def table(kept: Sequence[Kept], pieces: tuple[str, ...], lm: NgramModel, widths:
         row("beam + lexicon", str(width), Decoder(LM, pieces, lm=lm, config=no_lm))
         decoder = Decoder(LM, pieces, lm=lm, config=replace(open_words, width=width))
         row("lm", str(width), decoder)
+        plain = replace(open_words, blank_penalty=0.0, acoustic_scale=1.0, lm_weight=0.6, word_bonus=1.5, width=width)
+        row("lm, frames as they are", str(width), Decoder(LM, pieces, lm=lm, config=plain))  # its best other weights
         row("lm + lexicon", str(width), Decoder(LM, pieces, lm=lm, config=replace(closed, width=width)))
         row("lm + hotwords", str(width), decoder, phrases)
 
@@ -112,7 +114,7 @@ def tune(
     kept: Sequence[Kept], pieces: tuple[str, ...], lm: NgramModel, config: BeamConfig, rounds: int = 2
 ) -> BeamConfig:
     """Looks for better weights, one at a time, in steps that get smaller."""
-    steps = {"lm_weight": 0.1, "word_bonus": 0.5, "unknown_penalty": 2.0}
+    steps = {"blank_penalty": 0.5, "acoustic_scale": 0.1, "lm_weight": 0.1, "word_bonus": 0.5, "unknown_penalty": 2.0}
     known: dict[BeamConfig, float] = {}
 
     def rate(candidate: BeamConfig) -> float:

@@ -94,7 +94,7 @@ class BeamSearch:
         self._addend = np.array([_spell(text) for text in texts], dtype=np.uint64)
         self._recombine = config.recombine and lm is not None
         self._skip = math.log(config.blank_skip)
-        self._least = math.log(config.token_min)
+        self._least = math.log(config.token_min) * config.acoustic_scale
         self._cache: dict[tuple[State, int], tuple[float, State]] = {}
 
     def start(self) -> SearchState:
@@ -106,6 +106,8 @@ class BeamSearch:
         """Takes further frames, (T, V), without NaN."""
         rows = np.maximum(log_probs.astype(np.float64), LOWEST)
         skipped = rows[:, self._blank] > self._skip
+        rows[:, self._blank] -= self.config.blank_penalty
+        rows *= self.config.acoustic_scale
         beam, silence = state.beam, state.silence
         for index, skip in enumerate(skipped.tolist()):
             row = rows[index]
@@ -265,7 +267,8 @@ class BeamSearch:
                 commits.append(float(beam.commit[c]))
             else:
                 token = int(tokens[column])
-                history.append(Node(beam.history[parent], token, frame, float(row[token])))
+                said = float(row[token]) / self.config.acoustic_scale
+                history.append(Node(beam.history[parent], token, frame, said))
                 commits.append(np.nan)
             best_first.append(place)
             states.append(before)

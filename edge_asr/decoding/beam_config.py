@@ -13,6 +13,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "tokens": (1, 4096),
     "token_min": (1e-12, 0.5),
     "blank_skip": (0.5, 1.0),
+    "blank_penalty": (0.0, 20.0),
+    "acoustic_scale": (0.01, 10.0),
     "lm_weight": (0.0, 10.0),
     "word_bonus": (-20.0, 20.0),
     "unknown_penalty": (0.0, 100.0),
@@ -29,6 +31,10 @@ class BeamConfig:
         tokens: Tokens tried in a frame.
         token_min: A token that is less likely in a frame isn't tried there.
         blank_skip: A frame whose blank is likelier takes part as silence only; 1 searches all frames.
+        blank_penalty: Taken away from the blank's log-probability in each frame; makes up for the tokens that a model
+            swallows where it isn't sure.
+        acoustic_scale: Multiplies the frames' log-probabilities. Neighbouring frames don't err independently, so that
+            their product says too much; below 1 alternatives stay alive longer.
         lm_weight: Weight of the language model's log-probabilities.
         word_bonus: Added for each word; makes up for the words that a language model costs.
         unknown_penalty: Taken away for each word that the language model lacks.
@@ -50,6 +56,8 @@ class BeamConfig:
     tokens: int = 12
     token_min: float = 1e-3
     blank_skip: float = 0.98
+    blank_penalty: float = 0.0
+    acoustic_scale: float = 1.0
     lm_weight: float = 0.6
     word_bonus: float = 1.0
     unknown_penalty: float = 12.0

@@ -17,7 +17,16 @@ from edge_asr.errors import OptionError
 GREEDY, BEAM, LM = "greedy", "beam", "lm"
 DECODERS = (GREEDY, BEAM, LM)
 
-LM_SEARCH = BeamConfig(width=64, beam=8.0, tokens=8, token_min=2e-3, word_bonus=1.5)
+LM_SEARCH = BeamConfig(
+    width=96,
+    beam=8.0,
+    tokens=8,
+    token_min=2e-4,
+    blank_penalty=2.0,
+    acoustic_scale=0.65,
+    lm_weight=0.65,
+    word_bonus=1.0,
+)
 DEFAULTS = {BEAM: BeamConfig(width=8, word_bonus=0.0), LM: LM_SEARCH}
 """Tuned on LibriSpeech dev-clean; scripts/decoders.py does it."""
 

@@ -23,11 +23,17 @@ def nbest(name: str, lm: NgramModel | None, log_probs: Any, hotwords: Any = (), 
     return {one.text: one.score for one in decoding.result(10_000).alternatives}
 
 
+@pytest.mark.parametrize(("blank_penalty", "acoustic_scale"), [(0.0, 1.0), (1.5, 0.6)])
 @pytest.mark.parametrize("seed", range(4))
-def test_without_pruning_a_text_has_the_probability_of_all_its_alignments(seed: int) -> None:
+def test_without_pruning_a_text_has_the_probability_of_all_its_alignments(
+    seed: int, blank_penalty: float, acoustic_scale: float
+) -> None:
     log_probs = random_log_probs(seed, 3)
+    options = {"word_bonus": 0.0, "blank_penalty": blank_penalty, "acoustic_scale": acoustic_scale}
+    found = nbest("beam", None, log_probs, **options)
+    log_probs[:, 0] -= blank_penalty
+    log_probs *= acoustic_scale
     wanted = text_scores(log_probs)
-    found = nbest("beam", None, log_probs, word_bonus=0.0)
     assert found.keys() == wanted.keys()
     for text, score in wanted.items():
         assert found[text] == pytest.approx(score, abs=1e-4)
@@ -51,6 +57,17 @@ def test_with_words_and_phrases_a_texts_score_is_what_the_parts_add_up_to(
         for text, score in wanted.items():
             if "DEN" not in text:
                 assert found[text] == pytest.approx(score, abs=1e-3), text
+
+
+def test_a_tokens_probability_is_the_models_whatever_the_weights(lm: NgramModel) -> None:
+    log_probs = random_log_probs(3, 12, sharp=4.0)
+    weighed = BeamConfig(blank_penalty=2.0, acoustic_scale=0.5)
+    decoding = Decoder("lm", PIECES, lm=lm, config=weighed).start()
+    decoding.push(log_probs)
+    tokens = decoding.result().tokens
+    assert tokens
+    for token in tokens:
+        assert token.log_prob == pytest.approx(float(log_probs[token.frame, token.id]), abs=1e-5)
 
 
 @settings(max_examples=25, deadline=None)
