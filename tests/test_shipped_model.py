@@ -106,5 +106,5 @@ def test_wer_falls_with_depth_on_a_dev_set(recognizer: Recognizer) -> None:
     result = evaluate(recognizer, sample(load_dataset(DATA), 60)).as_json()
     wers = [entry["wer"] for entry in result["exits"]]
     assert wers[5] < wers[2] < wers[0]
-    assert wers[5] < 0.5
+    assert wers[5] < 0.45
     assert result["auto"]["mean_macs_per_second"] < result["exits"][-1]["macs_per_second"]
