@@ -1,13 +1,13 @@
 """The stale-cache benchmark: what per-chunk exits cost an encoder beyond what the exits themselves cost.
 
-    python scripts/stale_cache.py --data PREPARED --corpus CORPUS --out DIR NAME=CHECKPOINT[,overlap=8] …
+    python scripts/stale_cache.py --data PREPARED --corpus CORPUS --out DIR NAME=CHECKPOINT[,overlap=8][,look-ahead=0] …
 
 Each encoder runs under the same policies: every fixed depth, exits drawn at random at several mean depths,
 frame-entropy thresholds, and an oracle that stops where the chunk reads as it would at full depth. For each it reports
 WER, mean multiply–accumulates (those of catching up included), the WER of the same exits with every cache exact, and
 errors at seams; and the difference to the first encoder under the same policy. Intervals: 95 %, paired bootstrap over
 utterances. Writes DIR/stale_cache.json (also errors per utterance), .md and .png; run again, it goes on.
-Any encoder registered in edge_asr.model.registry can take part.
+Any encoder registered in edge_asr.model.registry can take part; offline ones take an utterance as one chunk.
 """
 
 from __future__ import annotations
@@ -48,6 +48,7 @@ from edge_asr.training.weights import load_weights
 from export.rivals import CachedStep, CatchUp
 
 FRAMES_PER_SECOND = 25
+POLICIES = ("fixed", "random", "entropy", "oracle")
 
 
 def dev_batches(prepared: Path, corpus: str, tokenizer: Tokenizer, count: int) -> list[Batch]:
@@ -62,7 +63,7 @@ def dev_batches(prepared: Path, corpus: str, tokenizer: Tokenizer, count: int) -
 def catch_up_costs(model: AsrModel, case: Case) -> list[float]:
     """Multiply–accumulates of catching up in each segment, per second of audio caught up with."""
     costs, encoder = [0.0] * model.config.exits, model.encoder
-    if not isinstance(encoder, CachedSplitformer) or encoder.skip != "propagate":
+    if not isinstance(encoder, CachedSplitformer) or encoder.skip != "propagate" or case.chunk is None:
         return costs
     for i, segment in enumerate(encoder.deep, 1):
         assert isinstance(segment, CachedSegment)
@@ -82,7 +83,7 @@ def score_policy(
     for batch in batches:
         with torch.inference_mode():
             frames = model.frontend.subsampling(batch.mels)
-        chunks = -(-frames.shape[1] // case.chunk)
+        chunks = -(-frames.shape[1] // case.frames(frames.shape[1]))
         if policy == "fixed":
             exits = torch.full((len(batch.lengths), chunks), int(value))
         elif policy == "random":
@@ -155,14 +156,18 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 3, figsize=(13, 4), sharey=True)
-    for axis, policy in zip(axes, ("fixed", "random", "entropy"), strict=True):
+    shown = [policy for policy in POLICIES[:3] if any(r["policy"] == policy for r in rows)]
+    figure, grid = pyplot.subplots(1, len(shown), figsize=(4 * len(shown) + 1, 4), sharey=True, squeeze=False)
+    axes = grid[0]
+    for axis, policy in zip(axes, shown, strict=True):
         for name in dict.fromkeys(r["encoder"] for r in rows):
             points = sorted(
                 (r["mean_macs_per_second"] / 1e6, 100 * r["wer"])
                 for r in rows
                 if r["encoder"] == name and r["policy"] == policy
             )
+            if not points:
+                continue
             (line,) = axis.plot(*zip(*points, strict=True), marker="o", markersize=4, label=name)
             for r in rows:
                 if r["encoder"] == name and r["policy"] == "oracle" and policy == "entropy":
@@ -175,6 +180,32 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     figure.tight_layout()
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
+
+
+def read_entry(entry: str, chunk: int, look_ahead: int) -> tuple[str, AsrModel, Tokenizer, Case]:
+    """A model as it is named on the command line, and how audio is cut for it.
+
+    Raises:
+        OptionError: it isn't NAME=CHECKPOINT with options.
+    """
+    name, _, rest = entry.partition("=")
+    checkpoint, *options = rest.split(",")
+    given = dict(option.partition("=")[::2] for option in options)
+    if not checkpoint or set(given) - {"overlap", "look-ahead"} or not all(v.isdecimal() for v in given.values()):
+        raise OptionError(f"model {entry!r}: expected NAME=CHECKPOINT, then ,overlap=FRAMES or ,look-ahead=FRAMES")
+    model, tokenizer, _ = load_weights(Path(checkpoint))
+    if "overlap" in given:
+        model.overlapping(int(given["overlap"]))
+    if not model.encoder.streams:
+        return name, model, tokenizer, Case(None, 0)
+    return name, model, tokenizer, Case(chunk, int(given.get("look-ahead", look_ahead)))
+
+
+def chosen(text: str) -> list[str]:
+    """Comma-separated policies."""
+    if unknown := set(text.split(",")) - set(POLICIES):
+        raise argparse.ArgumentTypeError(f"{', '.join(sorted(unknown))}; allowed: {', '.join(POLICIES)}")
+    return text.split(",")
 
 
 def numbers(text: str) -> list[float]:
@@ -191,12 +222,12 @@ def main() -> int:
     parser.add_argument("--utterances", type=int, default=200)
     parser.add_argument("--chunk", type=int, default=16, help="frames (default: %(default)s)")
     parser.add_argument("--look-ahead", type=int, default=8, help="frames (default: %(default)s)")
+    parser.add_argument("--policies", type=chosen, default=list(POLICIES), help="comma-separated (default: all)")
     parser.add_argument("--depths", type=numbers, default=[2.0, 3.0, 4.0, 5.0], help="mean exits, comma-separated")
     parser.add_argument("--thresholds", type=numbers, default=[0.05, 0.1, 0.2, 0.4], help="nats, comma-separated")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     console = Console(stderr=True, highlight=False)
-    case = Case(args.chunk, args.look_ahead)
     settings = [args.corpus, args.utterances, args.chunk, args.look_ahead, args.seed]
     drawn = [("random", d) for d in args.depths] + [("entropy", t) for t in args.thresholds] + [("oracle", 0.0)]
     try:
@@ -212,16 +243,11 @@ def main() -> int:
         with Progress(console=console) as progress:
             task = progress.add_task("encoders", total=len(args.models))
             for entry in args.models:
-                name, _, rest = entry.partition("=")
-                checkpoint, _, overlap = rest.partition(",overlap=")
-                if not checkpoint or not (overlap or "0").isdecimal():
-                    raise OptionError(f"model {entry!r}: expected NAME=CHECKPOINT or NAME=CHECKPOINT,overlap=FRAMES")
-                model, tokenizer, _ = load_weights(Path(checkpoint))
-                if overlap:
-                    model.overlapping(int(overlap))
+                name, model, tokenizer, case = read_entry(entry, args.chunk, args.look_ahead)
                 batches = dev_batches(args.data, args.corpus, tokenizer, args.utterances)
                 costs, owed = depth_costs(model, case), catch_up_costs(model, case)
                 policies = [("fixed", float(e)) for e in range(1, model.config.exits + 1)] + drawn
+                policies = [(policy, value) for policy, value in policies if policy in args.policies]
                 for policy, value in policies:
                     if (name, policy, value) not in done:
                         score = score_policy(model, tokenizer, batches, case, policy, value, args.seed)

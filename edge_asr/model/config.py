@@ -79,7 +79,7 @@ class ModelConfig:
         _require(self.history >= 2 and self.history % 2 == 0, "history", self.history, "an even number from 2")
         _require(self.overlap >= 0 and self.overlap % 2 == 0, "overlap", self.overlap, "an even number from 0")
         _require(
-            self.architecture == "splitformer-two-speed" or not self.overlap,
+            self.architecture.startswith("splitformer-two-speed") or not self.overlap,
             "overlap",
             self.overlap,
             "0, for this architecture",

@@ -50,7 +50,9 @@ class LateCacheSplitformer(Encoder):
             segments = [segment for segment in self.deep if isinstance(segment, DeepSegment)][: depth - 2]
             ahead = 0 if chunk is None else look_ahead
             self._tap(2, hidden, batch, time)
-            deep = deep_exits(segments, hidden, memory, lengths, size, ahead, streams=self._taps is not None)
+            overlap = 0 if chunk is None else self.config.overlap
+            tapped = self._taps is not None
+            deep = deep_exits(segments, hidden, memory, lengths, size, ahead, overlap=overlap, streams=tapped)
             outputs += [second, *(log_probs for _, log_probs in deep)]
             if self._taps is not None:
                 for number, (x, _) in enumerate(deep, 3):

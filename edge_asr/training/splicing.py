@@ -27,10 +27,14 @@ SEAM_FRAMES = 5  # 200 ms
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """How audio is cut: frames a chunk and frames of look-ahead."""
+    """How audio is cut: frames a chunk (None: whole utterances, for offline encoders) and frames of look-ahead."""
 
-    chunk: int = 16
+    chunk: int | None = 16
     look_ahead: int = 8
+
+    def frames(self, longest: int) -> int:
+        """Frames a chunk, in a batch whose longest utterance has so many."""
+        return longest if self.chunk is None else self.chunk
 
 
 def depth_costs(model: AsrModel, case: Case, seconds: float = 16.0) -> list[float]:
@@ -60,14 +64,15 @@ def decided_exits(model: AsrModel, frames: Tensor, lengths: Tensor, case: Case, 
 
     Decisions are taken in order, each on what the chunk sees after the decisions before it.
     """
-    chunks, depth = -(-frames.shape[1] // case.chunk), model.config.exits
+    size, depth = case.frames(frames.shape[1]), model.config.exits
+    chunks = -(-frames.shape[1] // size)
     exits = torch.full((len(lengths), chunks), depth)
     every = model.encoder.every_exit(frames, lengths, exits, case.chunk, case.look_ahead, depth)
     for n in range(chunks):
-        start, stop = n * case.chunk, min((n + 1) * case.chunk, frames.shape[1])
+        start, stop = n * size, min((n + 1) * size, frames.shape[1])
         if n and not model.encoder.pure:  # what came after the look-ahead changes nothing
             heard = min(stop + case.look_ahead, frames.shape[1])
-            known = exits[:, : -(-heard // case.chunk)]
+            known = exits[:, : -(-heard // size)]
             every = model.encoder.every_exit(
                 frames[:, :heard], lengths.clamp(max=heard), known, case.chunk, case.look_ahead, depth
             )
@@ -163,25 +168,23 @@ def add_batch(
     score: Score, model: AsrModel, tokenizer: Tokenizer, batch: Batch, frames: Tensor, exits: Tensor, case: Case
 ) -> None:
     """Scores one batch under a pattern of exits."""
-    depth = model.config.exits
-    own = pick(
-        model.encoder.every_exit(frames, batch.lengths, exits, case.chunk, case.look_ahead, depth), exits, case.chunk
-    )
+    depth, size = model.config.exits, case.frames(frames.shape[1])
+    own = pick(model.encoder.every_exit(frames, batch.lengths, exits, case.chunk, case.look_ahead, depth), exits, size)
     full = model.encoder.every_exit(frames, batch.lengths, None, case.chunk, case.look_ahead, depth)
-    exact = pick(full, exits, case.chunk)
+    exact = pick(full, exits, size)
     score.references += batch.texts
     targets = torch.split(batch.targets, batch.target_lengths.tolist())
     for i, length in enumerate(batch.lengths.tolist()):
         tokens, places = greedy(own[i, :length])
         score.spliced.append(tokenizer.decode(tokens))
         score.exact.append(tokenizer.decode(greedy(exact[i, :length])[0]))
-        taken = exits[i, : -(-length // case.chunk)]
-        frames_each = torch.full((len(taken),), case.chunk, dtype=torch.float64)
-        frames_each[-1] = length - case.chunk * (len(taken) - 1)
+        taken = exits[i, : -(-length // size)]
+        frames_each = torch.full((len(taken),), size, dtype=torch.float64)
+        frames_each[-1] = length - size * (len(taken) - 1)
         score.exit_frames.index_add_(0, taken - 1, frames_each)
         if model.config.architecture == "splitformer-propagate":
-            score.owed_frames += case.chunk * owed_chunks(taken, depth, model.config.history // case.chunk)
-        seams = [case.chunk * (n + 1) for n in range(len(taken) - 1) if taken[n] != taken[n + 1]]
+            score.owed_frames += size * owed_chunks(taken, depth, model.config.history // size)
+        seams = [size * (n + 1) for n in range(len(taken) - 1) if taken[n] != taken[n + 1]]
         score.seams += len(seams)
         score.seam_errors += errors_near(seams, targets[i].tolist(), tokens, places)
 

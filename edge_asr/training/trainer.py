@@ -207,12 +207,12 @@ class Trainer:
     def evaluate(self) -> dict[str, list[float]]:
         """WER per exit of the averaged weights on each dev sample, at 640 ms.
 
-        The two-speed encoder is scored as bundles ship it, with frames on either side of a chunk; others at the most
+        Two-speed encoders are scored as bundles ship them, with frames on either side of a chunk; others at the most
         frequent look-ahead, offline encoders on whole utterances.
         """
         model, looks = self.learner.averaged(), self.config.optim.look_ahead
         chunk, look_ahead = 16 if model.encoder.streams else None, max(looks, key=lambda r: looks[r])
-        if model.config.architecture == "splitformer-two-speed":
+        if model.config.architecture.startswith("splitformer-two-speed"):
             look_ahead = max(SIDE, model.config.overlap)
             model.overlapping(look_ahead)
         return {

@@ -71,9 +71,11 @@ def test_only_the_convolution_of_cache_once_notices_a_skipped_chunk() -> None:
     assert (a - b)[:, 32 + 64 :].abs().max() <= 1e-12
 
 
-def test_a_late_cache_is_never_stale_either() -> None:
+@pytest.mark.parametrize("overlap", [0, 8])
+def test_a_late_cache_is_never_stale_either(overlap: int) -> None:
     torch.manual_seed(0)
-    encoder = build_encoder(ModelConfig(architecture="splitformer-two-speed-late", **SIZES)).double().eval()
+    config = ModelConfig(architecture="splitformer-two-speed-late", overlap=overlap, **SIZES)
+    encoder = build_encoder(config).double().eval()
     length, frames = torch.tensor([80]), torch.randn(1, 80, 16, dtype=torch.float64)
     with torch.inference_mode():
         every = encoder(frames, length)

@@ -97,12 +97,15 @@ def test_a_list_runs_branches_and_is_not_run_twice(prepared: Path, tmp_path: Pat
     assert (out / "table.md").read_text() == table
 
 
-def test_the_screening_list_is_valid(repository: Path) -> None:
-    arms = read_arms(repository / "scripts" / "configs" / "screening.yaml")
-    assert arms[0].init.endswith(".safetensors")
-    assert (repository / arms[0].init).exists()
-    assert {a.init for a in arms[1:]} <= {a.name for a in arms} | {arms[0].init}
-    assert len({a.config.model.architecture for a in arms}) == len(ENCODERS)
+def test_the_lists_of_encoders_are_valid(repository: Path) -> None:
+    architectures = set()
+    for name in ("screening", "variations"):
+        arms = read_arms(repository / "scripts" / "configs" / f"{name}.yaml")
+        assert arms[0].init.endswith(".safetensors")
+        assert (repository / arms[0].init).exists()
+        assert {a.init for a in arms[1:]} <= {a.name for a in arms} | {arms[0].init}
+        architectures |= {a.config.model.architecture for a in arms}
+    assert architectures == set(ENCODERS)
 
 
 def test_the_recipe_list_is_valid(repository: Path) -> None:

@@ -139,6 +139,22 @@ def test_pure_segments_have_no_gap_and_stale_caches_do() -> None:
     assert gaps["splitformer-stale"] > 1e-4
 
 
+def test_an_offline_encoder_takes_an_utterance_as_one_chunk() -> None:
+    model, batch, case = build("splitformer-offline"), make_batch([50, 33]), Case(None, 0)
+    score = empty_score(3)
+    with torch.inference_mode():
+        frames = model.frontend.subsampling(batch.mels)
+        entropy = exit_stats(model.encoder(frames, batch.lengths, chunk=None)[:, 0])[..., 0].mean(dim=-1)
+    exits = decided_exits(model, frames, batch.lengths, case, within_entropy(float(entropy[1:].min())))
+    assert exits.shape == (2, 1)
+    assert exits[0, 0] == int((entropy <= float(entropy[1:].min())).int().argmax()) + 1
+    add_batch(score, model, TOKENIZER, batch, frames, torch.tensor([[3], [1]]), case)
+    assert score.exit_frames.tolist() == [33, 0, 50]
+    assert score.seams == 0
+    assert score.spliced == score.exact
+    assert depth_costs(model, case, 4.0) == sorted(depth_costs(model, case, 4.0))
+
+
 def test_errors_near_a_seam() -> None:
     tokens, places = [1, 2, 2, 3], [3, 14, 17, 40]
     assert errors_near([16], [1, 2, 3], tokens, places) == 1  # a token doubled across the seam
@@ -162,20 +178,20 @@ def test_costs_grow_with_depth_and_repeated_look_ahead() -> None:
 
 
 def test_the_benchmark_from_end_to_end(prepared: Path, tmp_path: Path, repository: Path) -> None:
-    for name in ("two-speed", "absent"):
+    for name in ("two-speed", "absent", "offline"):
         save_weights(tmp_path / f"{name}.safetensors", build(f"splitformer-{name}"), TOKENIZER, {})
     command = [sys.executable, "scripts/stale_cache.py", "--data", str(prepared), "--corpus", "dev-tones"]
     command += ["--out", str(tmp_path), "--depths", "1.5,2", "--thresholds", "0.5,2"]
-    command += [f"{name}={tmp_path / name}.safetensors" for name in ("two-speed", "absent")]
+    command += [f"{name}={tmp_path / name}.safetensors" for name in ("two-speed", "absent", "offline")]
     environment = os.environ | {"PYTHONPATH": str(repository)}
     done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "stale_cache.json").read_text())["rows"]
-    assert len(rows) == 2 * (3 + 5)
-    assert all(r["gap"] == [0, 0, 0] for r in rows if r["encoder"] == "two-speed" or r["policy"] == "fixed")
+    assert len(rows) == 3 * (3 + 5)
+    assert all(r["gap"] == [0, 0, 0] for r in rows if r["encoder"] != "absent" or r["policy"] == "fixed")
     assert all(r["wer"] == round(sum(r["errors"]) / sum(r["words"]), 4) for r in rows)
     table = (tmp_path / "stale_cache.md").read_text()
-    assert table.count("\n") == 2 + 16
+    assert table.count("\n") == 2 + 24
     # A run that was cut off goes on; other settings are refused.
     (tmp_path / "stale_cache.json").write_text(json.dumps({"settings": ["dev-tones", 200, 16, 8, 0], "rows": rows[:5]}))
     again = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
@@ -185,3 +201,30 @@ def test_the_benchmark_from_end_to_end(prepared: Path, tmp_path: Path, repositor
     assert wrong.returncode == 1
     assert "choose another --out" in wrong.stderr
     assert (tmp_path / "stale_cache.png").stat().st_size > 10_000
+
+
+def test_a_model_runs_with_an_overlap_and_a_look_ahead_of_its_own(
+    prepared: Path, tmp_path: Path, repository: Path
+) -> None:
+    weights = tmp_path / "model.safetensors"
+    save_weights(weights, build("splitformer-two-speed"), TOKENIZER, {})
+    command = [sys.executable, "scripts/stale_cache.py", "--data", str(prepared), "--corpus", "dev-tones"]
+    command += ["--out", str(tmp_path), "--policies", "fixed"]
+    environment = os.environ | {"PYTHONPATH": str(repository)}
+
+    def run(*models: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [*command, *models], cwd=repository, env=environment, capture_output=True, text=True, check=False
+        )
+
+    done = run(f"plain={weights}", f"wide={weights},overlap=8", f"deaf={weights},overlap=8,look-ahead=0")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "stale_cache.json").read_text())["rows"]
+    assert {r["policy"] for r in rows} == {"fixed"}
+    costs = {
+        name: [r["mean_macs_per_second"] for r in rows if r["encoder"] == name] for name in ("plain", "deaf", "wide")
+    }
+    assert costs["plain"][0] == costs["deaf"][0] == costs["wide"][0]
+    assert costs["plain"][-1] < costs["deaf"][-1] < costs["wide"][-1]
+    assert "expected NAME=CHECKPOINT" in run(f"plain={weights},overlap=few").stderr
+    assert "allowed: fixed, random" in run("--policies", "best", f"plain={weights}").stderr

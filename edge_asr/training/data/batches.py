@@ -102,7 +102,7 @@ class Loader:
             sampler = DynamicBucketingSampler(
                 CutSet.from_cuts(cuts),
                 max_duration=self.batch_seconds / self.views,
-                num_buckets=min(20, max(2, len(cuts) // 50)),
+                num_buckets=min(40, max(2, len(cuts) // 50)),
                 shuffle=True,
                 seed=self.seed + 1000 * phase_number + epoch,
                 buffer_size=len(cuts),
@@ -116,11 +116,8 @@ class Loader:
     def collate(self, cuts: list[MonoCut], rng: np.random.Generator | None) -> Batch:
         """Loads, augments (where a generator is given; as many views as there are) and pads utterances."""
         augmenter, views = (self.augmenter, self.views) if rng is not None else (None, 1)
-        speeds = [1.0 if rng is None else float(rng.choice(self.config.speeds)) for _ in cuts]
-        clean = [
-            torch.from_numpy(self.store.get(cut.id.split("#")[0], speed).astype(np.float32))
-            for cut, speed in zip(cuts, speeds, strict=True)
-        ]
+        speed = 1.0 if rng is None else float(rng.choice(self.config.speeds))  # one for all: lengths stay alike
+        clean = [torch.from_numpy(self.store.get(cut.id.split("#")[0], speed).astype(np.float32)) for cut in cuts]
         rows = clean
         if rng is not None and augmenter is not None:
             tails = [4 * int(rng.integers(0, augmenter.config.tail_frames + 1)) for _ in cuts]
@@ -129,7 +126,7 @@ class Loader:
                 for _ in range(views)
                 for mels, tail in zip(clean, tails, strict=True)
             ]
-        cuts, speeds = cuts * views, speeds * views
+        cuts = cuts * views
         lengths = torch.tensor([(len(r) - 3) // 4 for r in rows])
         mels = torch.full((len(rows), 4 * int(lengths.max()) + 3, rows[0].shape[1]), LOG_FLOOR)
         for i, row in enumerate(rows):
@@ -144,16 +141,16 @@ class Loader:
             sum(cut.duration for cut in cuts),
             texts,
             views,
-            *self._states(cuts, speeds, int(lengths.max())),
+            *self._states(cuts, speed, int(lengths.max())),
             *self._phones(texts),
         )
 
-    def _states(self, cuts: list[MonoCut], speeds: list[float], frames: int) -> tuple[Tensor | None, Tensor | None]:
+    def _states(self, cuts: list[MonoCut], speed: float, frames: int) -> tuple[Tensor | None, Tensor | None]:
         if self.states is None:
             return None, None
         states = torch.zeros(len(cuts), frames, self.states.dim)
         lengths = torch.zeros(len(cuts), dtype=torch.int64)
-        for i, (cut, speed) in enumerate(zip(cuts, speeds, strict=True)):
+        for i, cut in enumerate(cuts):
             found = self.states.get(cut.id.split("#")[0], speed)
             if found is not None:
                 lengths[i] = min(len(found), frames)
