@@ -35,6 +35,8 @@ def edit_distance(one: Sequence[int], other: Sequence[int]) -> int:
         >>> edit_distance([1, 2, 3], [1, 3, 4])
         2
     """
+    if one == other:
+        return 0
     if not one or not other:
         return max(len(one), len(other))
     columns = np.asarray(other)

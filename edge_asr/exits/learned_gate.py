@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from edge_asr.errors import OptionError
 from edge_asr.exits.base import Criterion
-from edge_asr.exits.disagreement import Disagreement
+from edge_asr.exits.disagreement import edit_distance
+from edge_asr.exits.text_posterior import text_log_posteriors
 from edge_asr.exits.view import ExitView
 
 FEATURES = (
@@ -25,26 +26,40 @@ FEATURES = (
     "nonblank_share",
     "disagreement",
     "entropy_before",
+    "token_posterior",
+    "log_token_posterior",
+    "text_posterior",
+    "earlier_text_posterior",
 )
-_DISAGREEMENT = Disagreement()
+LEAST = -9.0
+"""Below this a token's log-posterior says nothing more."""
 
 
 def gate_features(view: ExitView) -> npt.NDArray[np.float64]:
-    """Computes the numbers that a gate looks at, (9,), in the order of `FEATURES`.
+    """Computes the numbers that a gate looks at, (13,), in the order of `FEATURES`.
 
     ``nonblank_share`` is the share of frames in the nonblank means' sense, ``entropy_before`` the mean entropy
-    of the exit before (at exit 1 its own).
+    of the exit before (at exit 1 its own). ``text_posterior`` is P(text | chunk) of the best path's text, summed over
+    alignments, ``token_posterior`` its root by the number of tokens (see `SentenceConfidence`), and
+    ``earlier_text_posterior`` what this exit thinks of the text that the exit before read (at exit 1 its own).
     """
-    nonblank = view.nonblank
-    before = view.stats if view.before is None else view.before.stats
+    nonblank, before = view.nonblank, view.before or view
+    text, earlier = view.tokens, before.tokens
+    changed = edit_distance(text, earlier) / max(1, len(text), len(earlier))
+    ours, theirs = text_log_posteriors(view.log_probs, [text, earlier], view.blank).tolist()
+    per_token = max(ours / max(1, len(text)), LEAST)
     return np.array(
         [
             *view.stats,
             nonblank.entropy,
             nonblank.max_posterior,
             float((view.frames[:, 3] <= 0.95).mean()),
-            _DISAGREEMENT.value(view),
-            before.entropy,
+            1.0 if view.before is None else changed,
+            before.stats.entropy,
+            math.exp(per_token),
+            per_token,
+            math.exp(ours),
+            math.exp(theirs),
         ]
     )
 
@@ -53,7 +68,7 @@ def gate_features(view: ExitView) -> npt.NDArray[np.float64]:
 class LearnedGate(Criterion):
     """The probability that going deeper wouldn't repair anything: large is sure.
 
-    ``policy.json`` holds, for each chunk size, ``{"features": FEATURES, "exits": [[bias, w1, …, w9], …]}`` with
+    ``policy.json`` holds, for each chunk size, ``{"features": FEATURES, "exits": [[bias, w1, …, w13], …]}`` with
     one row for each exit but the last; the value is ``1 / (1 + exp(-(bias + Σ w·feature)))``.
 
     Attributes:

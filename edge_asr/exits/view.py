@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ SURELY_BLANK = 0.95
 """A frame whose posterior of blank is above this says nothing about words."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class ExitView:
     """An exit's view of a chunk, with those of the exits before it.
 
@@ -69,12 +70,13 @@ class ExitView:
         """Wall time of all segments that have run on this chunk, in seconds."""
         return self.seconds + (self.before.elapsed if self.before is not None else 0.0)
 
-    @property
+    @cached_property
     def tokens(self) -> list[int]:
         """The best path's tokens in this chunk, repeats merged, blanks dropped."""
         best = self.log_probs.argmax(axis=1)
         begins = np.concatenate([[True], best[1:] != best[:-1]]) & (best != self.blank)
-        return [int(token) for token in best[begins]]
+        tokens: list[int] = best[begins].tolist()
+        return tokens
 
     def tempered(self, temperatures: Sequence[float]) -> ExitView:
         """Gives the same view with log-probabilities divided by the exits' temperatures, and stats to match.

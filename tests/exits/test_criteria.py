@@ -17,8 +17,8 @@ from edge_asr.exits.base import Criterion
 from edge_asr.exits.criterion import CRITERIA, get_criterion
 from edge_asr.exits.disagreement import edit_distance
 from edge_asr.exits.learned_gate import FEATURES, LearnedGate, gate_features
-from edge_asr.exits.sentence_confidence import ctc_log_posterior
 from edge_asr.exits.stats import ChunkInfo, ExitStats
+from edge_asr.exits.text_posterior import text_log_posteriors
 from edge_asr.exits.threshold import ThresholdPolicy
 from edge_asr.exits.view import ExitView, frame_stats
 from tests.exits.helpers import speaking, view
@@ -107,7 +107,44 @@ def test_the_posterior_sums_all_alignments(frames: int, tokens: list[int], seed:
         merged = [token for token, _ in itertools.groupby(path) if token]
         if merged == tokens:
             total += math.exp(sum(float(log_probs[t, token]) for t, token in enumerate(path)))
-    assert math.exp(ctc_log_posterior(log_probs, tokens)) == pytest.approx(total, abs=1e-6)
+    others = [[1, 2], [], [2]]  # texts of other lengths beside it change nothing
+    assert np.exp(text_log_posteriors(log_probs, [*others, tokens])[-1]) == pytest.approx(total, abs=1e-6)
+
+
+def test_posteriors_of_texts_of_many_frames() -> None:
+    """Against logarithms throughout: rescaling loses nothing, and what can't be is impossible."""
+    rng = np.random.default_rng(0)
+    log_probs = np.log(rng.dirichlet(np.full(5, 0.05), 700) + 1e-9).astype(np.float32)
+    text = [int(t) for t in rng.integers(1, 5, 90)]
+    labels = [0] + [label for token in text for label in (token, 0)]
+    alpha = [float(log_probs[0, label]) if s < 2 else -math.inf for s, label in enumerate(labels)]
+    for frame in log_probs[1:].astype(np.float64):
+        reach = [
+            [
+                alpha[s],
+                alpha[s - 1] if s else -math.inf,
+                alpha[s - 2] if s > 1 and label and label != labels[s - 2] else -math.inf,
+            ]
+            for s, label in enumerate(labels)
+        ]
+        alpha = [float(np.logaddexp.reduce(r)) + float(frame[label]) for r, label in zip(reach, labels, strict=True)]
+    found = text_log_posteriors(log_probs, [text, [1] * 400])
+    assert found[0] == pytest.approx(float(np.logaddexp(alpha[-1], alpha[-2])), rel=1e-9)
+    assert found[1] == -math.inf  # 400 equal tokens need 799 frames
+
+
+def test_what_the_gate_sees_of_texts() -> None:
+    one = speaking(1, [WORD, UNSURE])
+    two = speaking(2, [WORD, WORD], one)
+    seen = dict(zip(FEATURES, gate_features(two).tolist(), strict=True))
+    ours, theirs = np.exp(text_log_posteriors(two.log_probs, [two.tokens, one.tokens]))
+    assert seen["text_posterior"] == pytest.approx(ours)
+    assert seen["earlier_text_posterior"] == pytest.approx(theirs)
+    assert seen["token_posterior"] == pytest.approx(ours ** (1 / max(1, len(two.tokens))))
+    assert seen["log_token_posterior"] == pytest.approx(math.log(seen["token_posterior"]))
+    first = dict(zip(FEATURES, gate_features(one).tolist(), strict=True))
+    assert first["earlier_text_posterior"] == first["text_posterior"]
+    assert first["disagreement"] == 1.0
 
 
 def test_the_gate_is_a_logistic_model_per_exit() -> None:
@@ -129,10 +166,10 @@ def test_the_gate_is_a_logistic_model_per_exit() -> None:
         ({}, "features None"),
         ({"features": ["luck"]}, "features"),
         ({"features": list(FEATURES)}, "weights of 2 exits"),
-        ({"features": list(FEATURES), "exits": [[0.0] * 10]}, "weights of 2 exits"),
-        ({"features": list(FEATURES), "exits": [[0.0] * 10, [0.0] * 9]}, "row of exit 2"),
-        ({"features": list(FEATURES), "exits": [[0.0] * 9 + ["x"], [0.0] * 10]}, "row of exit 1"),
-        ({"features": list(FEATURES), "exits": [[math.nan] * 10, [0.0] * 10]}, "row of exit 1"),
+        ({"features": list(FEATURES), "exits": [[0.0] * 14]}, "weights of 2 exits"),
+        ({"features": list(FEATURES), "exits": [[0.0] * 14, [0.0] * 13]}, "row of exit 2"),
+        ({"features": list(FEATURES), "exits": [[0.0] * 13 + ["x"], [0.0] * 14]}, "row of exit 1"),
+        ({"features": list(FEATURES), "exits": [[math.nan] * 14, [0.0] * 14]}, "row of exit 1"),
     ],
 )
 def test_wrong_gates(parameters: dict[str, Any], message: str) -> None:
