@@ -103,6 +103,8 @@ class AugmentConfig:
         snr_db: range of signal-to-noise ratios.
         bandwidth_probability: share of utterances whose highest mel bins are cut, as by a codec or a
             telephone.
+        frequency_warp: the mel axis is stretched by up to this share, either way, about its lower end: other vocal
+            tracts (VTLP, Jaitly and Hinton 2013).
         frequency_masks: SpecAugment masks in frequency (arXiv 1904.08779).
         frequency_width: widest such mask, mel bins.
         time_masks: SpecAugment masks in time.
@@ -115,6 +117,7 @@ class AugmentConfig:
     noise_probability: float = 0.3
     snr_db: tuple[float, float] = (5.0, 30.0)
     bandwidth_probability: float = 0.1
+    frequency_warp: float = 0.0
     frequency_masks: int = 2
     frequency_width: int = 16
     time_masks: int = 2
@@ -131,6 +134,7 @@ class AugmentConfig:
             "0 to 1",
         )
         _require(self.snr_db[0] <= self.snr_db[1], "augment.snr_db", self.snr_db, "low, high")
+        _require(0 <= self.frequency_warp < 0.5, "augment.frequency_warp", self.frequency_warp, "0 to below 0.5")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -199,3 +200,8 @@ def test_device_augmentation() -> None:
     )
     same = DeviceAugmenter(nothing, torch.zeros(80), None)(batch, torch.Generator().manual_seed(0))
     assert torch.allclose(same.mels[0], batch.mels[0].clamp(min=float(silence[0, 0])))
+    peaked = replace(batch, mels=-torch.abs(torch.arange(80.0) - 50).expand_as(batch.mels))
+    bent = DeviceAugmenter(replace(nothing, frequency_warp=0.12), torch.zeros(80), None)
+    moved = bent(peaked, torch.Generator().manual_seed(0)).mels[:, 0].argmax(dim=1)
+    assert torch.all((moved >= 44) & (moved <= 56) & (moved != 50))
+    assert len(set(moved.tolist())) == 2

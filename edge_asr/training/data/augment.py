@@ -1,4 +1,4 @@
-"""Augmentation of log-mel batches: gain, noise, bandwidth and SpecAugment."""
+"""Augmentation of log-mel batches: warped frequencies, gain, noise, bandwidth and SpecAugment."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ class Augmenter:
         """Log-mels (T, bins) float32 → changed copy of the same shape."""
         c = self.config
         x = mels + rng.uniform(-c.gain_db, c.gain_db) * DB
+        if c.frequency_warp:
+            x = warped(x, rng.uniform(-c.frequency_warp, c.frequency_warp))
         if self.noise is not None and rng.random() < c.noise_probability:
             x = self._mix(x, rng)
         if rng.random() < c.bandwidth_probability:
@@ -64,3 +66,19 @@ class Augmenter:
             first = int(rng.integers(0, len(x) - width + 1))
             x[first : first + width] = self.mean
         return x
+
+
+def warped(mels: Tensor, share: float) -> Tensor:
+    """Log-mels (T, bins) with their mel axis stretched by a share (below 0: compressed), bin 0 staying where it is.
+
+    What is stretched beyond the last bin is lost, and what compression leaves without a source gets the last bin.
+
+    Example:
+        >>> warped(torch.arange(5.0)[None], 1.0)
+        tensor([[0.0000, 0.5000, 1.0000, 1.5000, 2.0000]])
+    """
+    bins = mels.shape[1]
+    source = (torch.arange(bins) / (1 + share)).clamp(max=bins - 1)
+    lower = source.floor().long()
+    upper = (lower + 1).clamp(max=bins - 1)
+    return torch.lerp(mels[:, lower], mels[:, upper], source - lower)

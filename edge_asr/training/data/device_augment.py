@@ -15,7 +15,7 @@ DB = 0.2302585092994046  # natural-log power units in a decibel
 
 
 class DeviceAugmenter:
-    """Changes a batch's log-mels at random: gain, noise, bandwidth, SpecAugment, and silence after the end.
+    """Changes a batch's log-mels at random: gain, warp, noise, bandwidth, SpecAugment, and silence after the end.
 
     Random numbers come from a CPU generator, so that a seed gives the same on every device.
     """
@@ -34,6 +34,11 @@ class DeviceAugmenter:
         place = torch.arange(rows, device=x.device)[None, :, None]
         used = (4 * batch.lengths + 3).to(x.device)[:, None, None]
         x = x + uniform(-c.gain_db, c.gain_db) * DB
+        bin_place = torch.arange(bins, device=x.device)[None, None]
+        if c.frequency_warp:
+            source = (bin_place / (1 + uniform(-c.frequency_warp, c.frequency_warp))).clamp(max=bins - 1)
+            lower = source.floor().long().expand_as(x)
+            x = torch.lerp(x.gather(2, lower), x.gather(2, (lower + 1).clamp(max=bins - 1)), source - source.floor())
         if self.noise is not None and c.noise_probability:
             start = (uniform(0, 1) * max(1, len(self.noise) - rows)).long()
             noise = self.noise[(start + place).squeeze(-1) % len(self.noise)].float()
@@ -43,7 +48,6 @@ class DeviceAugmenter:
             mixed = torch.logaddexp(x, noise + level)
             x = torch.where(uniform(0, 1) < c.noise_probability, mixed, x)
         cut = uniform(55, bins).floor()
-        bin_place = torch.arange(bins, device=x.device)[None, None]
         slope = ((bin_place - cut) / (bins - cut)).clamp(min=0) * uniform(5, 60) * DB
         x = torch.where(uniform(0, 1) < c.bandwidth_probability, x - slope, x).clamp(min=LOG_FLOOR)
         for _ in range(c.frequency_masks):

@@ -11,7 +11,7 @@ import torch
 
 from edge_asr.model.logmel import LOG_FLOOR
 from edge_asr.training.config import AugmentConfig
-from edge_asr.training.data.augment import Augmenter
+from edge_asr.training.data.augment import Augmenter, warped
 
 MEAN = np.full(80, -7.0, dtype=np.float32)
 NOTHING = AugmentConfig(
@@ -67,3 +67,16 @@ def test_gain_shifts_everything_but_stays_above_the_floor() -> None:
     assert shift.std() < 1e-4
     assert abs(float(shift.mean())) <= math.log(10)
     assert out.min() >= LOG_FLOOR
+
+
+@pytest.mark.parametrize("share", [0.12, -0.12])
+def test_a_peak_moves_with_the_mel_axis(share: float) -> None:
+    x = -torch.abs(torch.arange(80.0) - 50)[None].repeat(3, 1)
+    moved = warped(x, share)
+    assert moved.argmax(dim=1).tolist() == [round(50 * (1 + share))] * 3
+    assert torch.equal(moved[:, 0], x[:, 0])
+    augment = Augmenter(dataclasses.replace(NOTHING, frequency_warp=0.12), MEAN, None)
+    places = {int(augment(x, np.random.default_rng(seed))[0].argmax()) for seed in range(40)}
+    assert min(places) >= 44
+    assert max(places) <= 56
+    assert len(places) > 6
