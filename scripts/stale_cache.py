@@ -49,6 +49,7 @@ from export.rivals import CachedStep, CatchUp
 
 FRAMES_PER_SECOND = 25
 POLICIES = ("fixed", "random", "entropy", "oracle")
+Heard = tuple[Batch, torch.Tensor, torch.Tensor]
 
 
 def dev_batches(prepared: Path, corpus: str, tokenizer: Tokenizer, count: int) -> list[Batch]:
@@ -75,14 +76,23 @@ def catch_up_costs(model: AsrModel, case: Case) -> list[float]:
     return costs
 
 
-def score_policy(
-    model: AsrModel, tokenizer: Tokenizer, batches: list[Batch], case: Case, policy: str, value: float, seed: int
-) -> Score:
-    """One policy over all batches."""
-    rng, score = np.random.default_rng(seed), empty_score(model.config.exits)
+@torch.inference_mode()
+def heard(model: AsrModel, batches: list[Batch], case: Case) -> list[Heard]:
+    """Batches with the frontend's frames and every exit at full depth, which all policies begin with."""
+    found = []
     for batch in batches:
-        with torch.inference_mode():
-            frames = model.frontend.subsampling(batch.mels)
+        frames = model.frontend.subsampling(batch.mels)
+        full = model.encoder(frames, batch.lengths, chunk=case.chunk, look_ahead=case.look_ahead)
+        found.append((batch, frames, full))
+    return found
+
+
+def score_policy(
+    model: AsrModel, tokenizer: Tokenizer, batches: list[Heard], case: Case, policy: str, value: float, seed: int
+) -> Score:
+    """One policy over all batches, given each with its frames and what every exit says at full depth."""
+    rng, score = np.random.default_rng(seed), empty_score(model.config.exits)
+    for batch, frames, full in batches:
         chunks = -(-frames.shape[1] // case.frames(frames.shape[1]))
         if policy == "fixed":
             exits = torch.full((len(batch.lengths), chunks), int(value))
@@ -90,8 +100,8 @@ def score_policy(
             exits = random_exits(batch.lengths, chunks, model.config.exits, value, rng)
         else:
             sure = within_entropy(value) if policy == "entropy" else agrees_with_the_last
-            exits = decided_exits(model, frames, batch.lengths, case, sure)
-        add_batch(score, model, tokenizer, batch, frames, exits, case)
+            exits = decided_exits(model, frames, batch.lengths, case, sure, full)
+        add_batch(score, model, tokenizer, batch, frames, exits, case, full)
     return score
 
 
@@ -244,7 +254,7 @@ def main() -> int:
             task = progress.add_task("encoders", total=len(args.models))
             for entry in args.models:
                 name, model, tokenizer, case = read_entry(entry, args.chunk, args.look_ahead)
-                batches = dev_batches(args.data, args.corpus, tokenizer, args.utterances)
+                batches = heard(model, dev_batches(args.data, args.corpus, tokenizer, args.utterances), case)
                 costs, owed = depth_costs(model, case), catch_up_costs(model, case)
                 policies = [("fixed", float(e)) for e in range(1, model.config.exits + 1)] + drawn
                 policies = [(policy, value) for policy, value in policies if policy in args.policies]

@@ -59,15 +59,19 @@ Sure = Callable[[Tensor, Tensor], Tensor]  # (E, B, C, V) of a chunk, (B, C) boo
 
 
 @torch.inference_mode()
-def decided_exits(model: AsrModel, frames: Tensor, lengths: Tensor, case: Case, sure: Sure) -> Tensor:
+def decided_exits(
+    model: AsrModel, frames: Tensor, lengths: Tensor, case: Case, sure: Sure, full: Tensor | None = None
+) -> Tensor:
     """Exits (B, N) of a policy that stops at the first exit that is sure, or at the last.
 
-    Decisions are taken in order, each on what the chunk sees after the decisions before it.
+    Decisions are taken in order, each on what the chunk sees after the decisions before it. ``full``: see `add_batch`.
     """
     size, depth = case.frames(frames.shape[1]), model.config.exits
     chunks = -(-frames.shape[1] // size)
     exits = torch.full((len(lengths), chunks), depth)
-    every = model.encoder.every_exit(frames, lengths, exits, case.chunk, case.look_ahead, depth)
+    every = (
+        model.encoder.every_exit(frames, lengths, None, case.chunk, case.look_ahead, depth) if full is None else full
+    )
     for n in range(chunks):
         start, stop = n * size, min((n + 1) * size, frames.shape[1])
         if n and not model.encoder.pure:  # what came after the look-ahead changes nothing
@@ -165,13 +169,35 @@ def owed_chunks(exits: Tensor, depth: int, reach: int) -> Tensor:
 
 @torch.inference_mode()
 def add_batch(
-    score: Score, model: AsrModel, tokenizer: Tokenizer, batch: Batch, frames: Tensor, exits: Tensor, case: Case
+    score: Score,
+    model: AsrModel,
+    tokenizer: Tokenizer,
+    batch: Batch,
+    frames: Tensor,
+    exits: Tensor,
+    case: Case,
+    full: Tensor | None = None,
 ) -> None:
-    """Scores one batch under a pattern of exits."""
+    """Scores one batch under a pattern of exits.
+
+    Args:
+        score: sums, added to in place.
+        model: the encoder and its frontend.
+        tokenizer: the model's.
+        batch: utterances.
+        frames: (B, T, d), the frontend's output.
+        exits: (B, N) int64, where each chunk leaves.
+        case: how audio is cut.
+        full: every exit with all chunks at full depth, (E, B, T, V), where it is known; computed otherwise. It is all
+            that is needed where nothing goes stale: for pure encoders, and where all chunks leave at one exit.
+    """
     depth, size = model.config.exits, case.frames(frames.shape[1])
-    own = pick(model.encoder.every_exit(frames, batch.lengths, exits, case.chunk, case.look_ahead, depth), exits, size)
-    full = model.encoder.every_exit(frames, batch.lengths, None, case.chunk, case.look_ahead, depth)
-    exact = pick(full, exits, size)
+    if full is None:
+        full = model.encoder.every_exit(frames, batch.lengths, None, case.chunk, case.look_ahead, depth)
+    exact = own = pick(full, exits, size)
+    if not model.encoder.pure and exits.min() < exits.max():
+        every = model.encoder.every_exit(frames, batch.lengths, exits, case.chunk, case.look_ahead, depth)
+        own = pick(every, exits, size)
     score.references += batch.texts
     targets = torch.split(batch.targets, batch.target_lengths.tolist())
     for i, length in enumerate(batch.lengths.tolist()):
