@@ -41,6 +41,8 @@ def make(
     for option, lacks in (("teacher", "states"), ("phones", "pronunciations")):
         if value := getattr(config.optim, option):
             raise OptionError(f"training option optim.{option} is {value!r}; allowed in a pack: 0 (it has no {lacks})")
+    if config.augment.pace:
+        raise OptionError(f"training option augment.pace is {config.augment.pace!r}; allowed in a pack: 0")
     out.mkdir(parents=True, exist_ok=True)
     corpora = read_part(prepared, "train", config.data.train)
     kept = {name: [c for c in cuts if usable(c, config.data)] for name, cuts in corpora.items()}

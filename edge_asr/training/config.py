@@ -105,6 +105,7 @@ class AugmentConfig:
             telephone.
         frequency_warp: the mel axis is stretched by up to this share, either way, about its lower end: other vocal
             tracts (VTLP, Jaitly and Hinton 2013).
+        pace: speech is made faster or slower by up to this share, its pitch unchanged; one draw a batch.
         frequency_masks: SpecAugment masks in frequency (arXiv 1904.08779).
         frequency_width: widest such mask, mel bins.
         time_masks: SpecAugment masks in time.
@@ -118,6 +119,7 @@ class AugmentConfig:
     snr_db: tuple[float, float] = (5.0, 30.0)
     bandwidth_probability: float = 0.1
     frequency_warp: float = 0.0
+    pace: float = 0.0
     frequency_masks: int = 2
     frequency_width: int = 16
     time_masks: int = 2
@@ -135,6 +137,7 @@ class AugmentConfig:
         )
         _require(self.snr_db[0] <= self.snr_db[1], "augment.snr_db", self.snr_db, "low, high")
         _require(0 <= self.frequency_warp < 0.5, "augment.frequency_warp", self.frequency_warp, "0 to below 0.5")
+        _require(0 <= self.pace < 0.5, "augment.pace", self.pace, "0 to below 0.5")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from edge_asr.errors import DataError
 from edge_asr.model.logmel import LOG_FLOOR
 from edge_asr.training.batch import Batch
 from edge_asr.training.config import DataConfig, Phase
-from edge_asr.training.data.augment import Augmenter
+from edge_asr.training.data.augment import Augmenter, paced
 from edge_asr.training.data.features import MelStore
 from edge_asr.training.data.phones import Pronunciations
 from edge_asr.training.data.teacher import StateStore
@@ -118,8 +118,11 @@ class Loader:
         augmenter, views = (self.augmenter, self.views) if rng is not None else (None, 1)
         speed = 1.0 if rng is None else float(rng.choice(self.config.speeds))  # one for all: lengths stay alike
         clean = [torch.from_numpy(self.store.get(cut.id.split("#")[0], speed).astype(np.float32)) for cut in cuts]
-        rows = clean
+        rows, pace = clean, 1.0
         if rng is not None and augmenter is not None:
+            if augmenter.config.pace:
+                pace += rng.uniform(-augmenter.config.pace, augmenter.config.pace)
+                clean = [paced(mels, pace) for mels in clean]
             tails = [4 * int(rng.integers(0, augmenter.config.tail_frames + 1)) for _ in cuts]
             rows = [
                 torch.nn.functional.pad(augmenter(mels, rng), (0, 0, 0, tail), value=LOG_FLOOR)
@@ -130,7 +133,8 @@ class Loader:
         lengths = torch.tensor([(len(r) - 3) // 4 for r in rows])
         mels = torch.full((len(rows), 4 * int(lengths.max()) + 3, rows[0].shape[1]), LOG_FLOOR)
         for i, row in enumerate(rows):
-            mels[i, : len(row)] = row
+            used = 4 * int(lengths[i]) + 3
+            mels[i, :used] = row[:used]
         texts = [cut.supervisions[0].text for cut in cuts]
         ids = [self._encode(text) for text in texts]
         return Batch(
@@ -141,7 +145,7 @@ class Loader:
             sum(cut.duration for cut in cuts),
             texts,
             views,
-            *self._states(cuts, speed, int(lengths.max())),
+            *self._states(cuts, speed * pace, int(lengths.max())),
             *self._phones(texts),
         )
 

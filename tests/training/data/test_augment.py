@@ -11,7 +11,7 @@ import torch
 
 from edge_asr.model.logmel import LOG_FLOOR
 from edge_asr.training.config import AugmentConfig
-from edge_asr.training.data.augment import Augmenter, warped
+from edge_asr.training.data.augment import Augmenter, paced, warped
 
 MEAN = np.full(80, -7.0, dtype=np.float32)
 NOTHING = AugmentConfig(
@@ -80,3 +80,12 @@ def test_a_peak_moves_with_the_mel_axis(share: float) -> None:
     assert min(places) >= 44
     assert max(places) <= 56
     assert len(places) > 6
+
+
+@pytest.mark.parametrize("pace", [0.8, 1.25])
+def test_pace_moves_what_is_there(pace: float) -> None:
+    x = torch.zeros(200, 3)
+    x[100] = 1.0
+    y = paced(x, pace)
+    assert len(y) == round(200 / pace)
+    assert int(y[:, 0].argmax()) == round(100 / pace)

@@ -67,3 +67,29 @@ def test_unprepared_corpora(prepared: Path) -> None:
         read_part(prepared, "train", ("nothing",))
     with pytest.raises(DataError, match="prepare_data"):
         read_part(prepared, "test", ())
+
+
+def test_pace_changes_lengths_and_nothing_else(loader: Loader, prepared: Path) -> None:
+    config = AugmentConfig(
+        gain_db=0,
+        noise_probability=0,
+        bandwidth_probability=0,
+        frequency_masks=0,
+        time_masks=0,
+        tail_frames=0,
+        pace=0.3,
+    )
+    augmenter = Augmenter(config, loader.store.mean_and_std()[0], None)
+    args = loader.corpora, loader.store, loader.tokenizer, augmenter, loader.config
+    moving = Loader(*args, batch_seconds=10.0, seed=3)
+    cuts = loader.corpora["tones"][:4]
+    plain = loader.collate(cuts, None)
+    ratios = set()
+    for seed in range(8):
+        batch = moving.collate(cuts, np.random.default_rng(seed))
+        assert torch.equal(batch.targets, plain.targets)
+        ratio = (batch.lengths / plain.lengths).tolist()
+        assert max(ratio) - min(ratio) < 0.1  # one pace a batch
+        ratios.add(round(ratio[0], 1))
+    assert min(ratios) < 0.95
+    assert max(ratios) > 1.1
