@@ -167,26 +167,26 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
     from matplotlib import pyplot
 
     shown = [policy for policy in POLICIES[:3] if any(r["policy"] == policy for r in rows)]
+    colors = {name: f"C{i}" for i, name in enumerate(dict.fromkeys(r["encoder"] for r in rows))}
     figure, grid = pyplot.subplots(1, len(shown), figsize=(4 * len(shown) + 1, 4), sharey=True, squeeze=False)
     axes = grid[0]
     for axis, policy in zip(axes, shown, strict=True):
-        for name in dict.fromkeys(r["encoder"] for r in rows):
+        for name, color in colors.items():
             points = sorted(
                 (r["mean_macs_per_second"] / 1e6, 100 * r["wer"])
                 for r in rows
                 if r["encoder"] == name and r["policy"] == policy
             )
-            if not points:
-                continue
-            (line,) = axis.plot(*zip(*points, strict=True), marker="o", markersize=4, label=name)
+            if points:
+                axis.plot(*zip(*points, strict=True), marker="o", markersize=4, label=name, color=color)
             for r in rows:
                 if r["encoder"] == name and r["policy"] == "oracle" and policy == "entropy":
-                    axis.plot(r["mean_macs_per_second"] / 1e6, 100 * r["wer"], marker="*", color=line.get_color())
+                    axis.plot(r["mean_macs_per_second"] / 1e6, 100 * r["wer"], marker="*", color=color)
         title = {"fixed": "every chunk at one exit", "entropy": "entropy thresholds (star: oracle)"}
         axis.set(title=title.get(policy, f"{policy} exits per chunk"), xlabel="encoder MMAC per second of audio")
         axis.grid(alpha=0.3)
     axes[0].set_ylabel("WER (%)")
-    axes[-1].legend(fontsize=8)
+    axes[0].legend(fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=150)
     pyplot.close(figure)
