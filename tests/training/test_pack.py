@@ -46,17 +46,28 @@ def pack(prepared: Path, tmp_path_factory: pytest.TempPathFactory, repository: P
     return root / "pack"
 
 
-@pytest.mark.parametrize("option", ["teacher", "phones"])
-def test_a_pack_has_neither_a_teacher_nor_phones(option: str, prepared: Path, tmp_path: Path, repository: Path) -> None:
-    exits = f"{option.removesuffix('s')}_exits"
-    values = VALUES | {"data": {"teacher": True}, "optim": VALUES["optim"] | {option: 1.0, exits: [2]}}
+@pytest.mark.parametrize(
+    ("option", "change"),
+    [
+        (
+            "optim.teacher",
+            {"data": {"teacher": True}, "optim": VALUES["optim"] | {"teacher": 1.0, "teacher_exits": [2]}},
+        ),
+        ("optim.phones", {"data": {"teacher": True}, "optim": VALUES["optim"] | {"phones": 1.0, "phone_exits": [2]}}),
+        ("augment.pace", {"augment": {"pace": 0.1}}),
+    ],
+)
+def test_what_a_pack_lacks_is_refused(
+    option: str, change: dict[str, Any], prepared: Path, tmp_path: Path, repository: Path
+) -> None:
+    values = VALUES | change
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
     command = [sys.executable, "scripts/gpu_pack.py", "make", "--config", str(tmp_path / "config.yaml")]
     command += ["--data", str(prepared), "--out", str(tmp_path / "pack")]
     environment = os.environ | {"PYTHONPATH": str(repository), "COLUMNS": "200"}
     done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
-    assert f"optim.{option}" in done.stderr + done.stdout
+    assert option in done.stderr + done.stdout
 
 
 def test_views_of_an_utterance_differ_in_all_but_length() -> None:
