@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
+import pytest
 import torch
 
-from edge_asr.model.layers import double, exit_stats, halve, places, rotary, rotate
+from edge_asr.model.layers import Dropout, double, exit_stats, halve, places, rotary, rotate
 
 
 def test_stats_of_known_distributions() -> None:
@@ -33,3 +35,35 @@ def test_rotated_products_depend_on_distance_only() -> None:
 
     assert math.isclose(product(3, 10), product(33, 40), rel_tol=1e-9)
     assert not math.isclose(product(3, 10), product(3, 12), rel_tol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("p", [0.1, 0.5, 0.9])
+def test_dropout_zeroes_its_share_and_keeps_the_mean(p: float, dtype: torch.dtype) -> None:
+    x = torch.ones(400, 500, dtype=dtype, requires_grad=True)
+    out = Dropout(p)(x)
+    dropped = float((out == 0).float().mean())
+    assert dropped == pytest.approx(p, abs=0.01)
+    assert float(out.detach().float().mean()) == pytest.approx(1, abs=0.02 / (1 - p))
+    # No row and no column is dropped more than another.
+    for axis in (0, 1):
+        assert float(((out == 0).float().mean(dim=axis) - p).abs().max()) < 0.12
+    out.sum().backward()
+    assert x.grad is not None
+    torch.testing.assert_close(x.grad, out.detach())
+
+
+def test_dropout_draws_anew_each_time_and_only_in_training() -> None:
+    module, x = Dropout(0.3), torch.ones(1000)
+    outs = [module(x) for _ in range(2 * Dropout.READS)]
+    assert all(not torch.equal(a, b) for a, b in pairwise(outs))
+    assert torch.equal(module.eval()(x), x)
+    assert torch.equal(Dropout(0.0)(x), x)
+    assert torch.isfinite(Dropout(0.9999)(x)).all()
+
+
+def test_dropout_of_more_values_than_its_strip_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Dropout, "LENGTH", 64)
+    monkeypatch.setattr(Dropout, "_strips", {})
+    for count in (1, 63, 64, 65, 1000, 0):
+        assert Dropout(0.5)(torch.ones(count)).shape == (count,)
