@@ -1,17 +1,21 @@
 """``python scripts/decoders.py FILE.npz --lm FILE``: word error rate and CPU time of all decoders.
 
-``--tune`` looks for better weights, ``--confidence`` fits the words' confidence, ``--hotwords`` measures phrases.
+``--tune`` looks for better weights, ``--confidence`` fits the words' confidence, ``--hotwords`` measures phrases,
+``--known MANIFEST …`` says how many words are missed by how often those transcripts hold them.
 The file comes from scripts/log_probs.py.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import random
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +33,13 @@ from edge_asr.decoding.decoding import Decoded
 from edge_asr.decoding.hotwords import Hotword
 from edge_asr.decoding.ngram import NgramModel
 from edge_asr.errors import EdgeAsrError
-from edge_asr.evaluation.wer import ErrorCount, word_errors
+from edge_asr.evaluation.wer import ErrorCount, word_errors, words_hit
 
 CHUNK = 16
 """Frames pushed at once: 640 ms."""
+
+OFTEN = (0, 1, 3, 10, 100, 1000, 10**9)
+"""Bounds of how often a word was heard in training, for ``--known``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -211,20 +218,39 @@ def measure_hotwords(kept: Sequence[Kept], pieces: tuple[str, ...], lm: NgramMod
         result = run(decoder, kept, phrases if distractors >= 0 else [])
         found, there, errors, others = 0, 0, 0, 0
         for utterance, decoded in zip(kept, result.decoded, strict=True):
-            reference = utterance.text.split()
-            hit = [False] * len(reference)
-            output = jiwer.process_words(utterance.text, decoded.text)
-            for part in output.alignments[0]:
-                if part.type == "equal":
-                    hit[part.ref_start_idx : part.ref_end_idx] = [True] * (part.ref_end_idx - part.ref_start_idx)
+            reference, hit = utterance.text.split(), words_hit(utterance.text, decoded.text)
             there += sum(word in rare for word in reference)
             found += sum(word in rare and good for word, good in zip(reference, hit, strict=True))
             others += sum(word not in rare for word in reference)
             errors += sum(word not in rare and not good for word, good in zip(reference, hit, strict=True))
-            errors += output.insertions
+            errors += word_errors(utterance.text, decoded.text).insertions
         name = "none" if distractors < 0 else str(distractors)
         cells = f"{boost} | {name} | {100 * found / max(1, there):.1f} | {100 * errors / max(1, others):.2f}"
         print(f"| {cells} | {1000 * result.seconds / audio:.2f} |", flush=True)
+
+
+def measure_known(kept: Sequence[Kept], pieces: tuple[str, ...], lm: NgramModel, manifests: Sequence[Path]) -> None:
+    """Prints how many words are missed, by how often the manifests' transcripts hold them."""
+    lines = (line for path in manifests for line in path.read_text(encoding="utf-8").splitlines())
+    counts = Counter(word for line in lines for word in json.loads(line)["text"].split())
+    print(f"{sum(counts.values()):,} words, {len(counts):,} different ones, in {len(manifests)} manifests")
+    decoders = (Decoder(GREEDY, pieces), Decoder(LM, pieces, lm=lm, config=DEFAULTS[LM]))
+    hits = [
+        (counts[word], i, hit)
+        for i, decoder in enumerate(decoders)
+        for utterance, decoded in zip(kept, run(decoder, kept).decoded, strict=True)
+        for word, hit in zip(utterance.text.split(), words_hit(utterance.text, decoded.text), strict=True)
+    ]
+    print("| heard so often | words | share | greedy misses % | its misses | lm misses % | its misses |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for low, high in pairwise(OFTEN):
+        there = [[hit for count, i, hit in hits if i == which and low <= count < high] for which in (0, 1)]
+        cells = [str(len(there[0])), f"{2 * len(there[0]) / max(1, len(hits)):.1%}"]
+        for which, right in enumerate(there):
+            missed, all_missed = right.count(False), sum(i == which and not hit for _, i, hit in hits)
+            cells += [f"{100 * missed / max(1, len(right)):.1f}", f"{missed / max(1, all_missed):.1%}"]
+        name = str(low) if high == low + 1 else f"{low} to {high - 1}" if high < OFTEN[-1] else f"{low} or more"
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
 def main() -> int:
@@ -237,6 +263,9 @@ def main() -> int:
     parser.add_argument("--lexicon", action="store_true", help="tune with the lexicon")
     for name in ("tune", "confidence", "hotwords"):
         parser.add_argument(f"--{name}", action="store_true")
+    parser.add_argument(
+        "--known", type=Path, nargs="+", metavar="MANIFEST", help=".jsonl of what was heard in training"
+    )
     args = parser.parse_args()
     try:
         kept, pieces, encoder = read(args.file)
@@ -249,6 +278,7 @@ def main() -> int:
             (args.confidence, lambda: fit_confidence(kept, pieces, Decoder(LM, pieces, lm=lm, config=config))),
             (args.confidence, lambda: fit_confidence(kept, pieces, Decoder(GREEDY, pieces))),
             (args.hotwords, lambda: measure_hotwords(kept, pieces, lm, config)),
+            (bool(args.known), lambda: measure_known(kept, pieces, lm, args.known)),
         ]
         for wanted, job in jobs:
             if wanted:

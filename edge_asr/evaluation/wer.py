@@ -64,6 +64,21 @@ def word_errors(reference: str, hypothesis: str) -> ErrorCount:
     return ErrorCount(result.hits, result.substitutions, result.deletions, result.insertions)
 
 
+def words_hit(reference: str, hypothesis: str) -> list[bool]:
+    """For each word of the reference whether the hypothesis has it; both texts are normalised first.
+
+    Example:
+        >>> words_hit("one two three", "one tree")
+        [True, False, False]
+    """
+    result = jiwer.process_words(normalise(reference), normalise(hypothesis))
+    hit = [False] * len(result.references[0])
+    for part in result.alignments[0]:
+        if part.type == "equal":
+            hit[part.ref_start_idx : part.ref_end_idx] = [True] * (part.ref_end_idx - part.ref_start_idx)
+    return hit
+
+
 def char_errors(reference: str, hypothesis: str) -> ErrorCount:
     """Character errors of one utterance, spaces between words counted; both texts are normalised first.
 

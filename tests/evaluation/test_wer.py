@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_asr.evaluation.wer import ErrorCount, char_errors, word_errors
+from edge_asr.evaluation.wer import ErrorCount, char_errors, word_errors, words_hit
 
 TEXTS = st.lists(st.sampled_from(["ONE", "TWO", "DON'T", "A"]), max_size=12).map(" ".join)
 
@@ -52,3 +52,15 @@ def test_pooled_rate_weighs_utterances_by_their_words(pairs: list[tuple[str, str
     total = sum((word_errors(*pair) for pair in pairs), ErrorCount())
     assert total.reference == sum(len(reference.split()) for reference, _ in pairs)
     assert total.errors == sum(word_errors(*pair).errors for pair in pairs)
+
+
+@given(TEXTS, TEXTS)
+def test_words_hit_are_the_hits_that_are_counted(reference: str, hypothesis: str) -> None:
+    hit = words_hit(reference, hypothesis)
+    assert len(hit) == len(reference.split())
+    assert sum(hit) == word_errors(reference, hypothesis).hits
+
+
+def test_words_hit_by_place() -> None:
+    assert words_hit("ONE TWO THREE", "TWO THREE FOUR") == [False, True, True]
+    assert words_hit("", "ONE") == []
