@@ -33,6 +33,7 @@ from edge_asr.decoding.decoding import Decoded
 from edge_asr.decoding.hotwords import Hotword
 from edge_asr.decoding.ngram import NgramModel
 from edge_asr.errors import EdgeAsrError
+from edge_asr.evaluation.reliability import Bin, calibration_error, draw_reliability, reliability
 from edge_asr.evaluation.wer import ErrorCount, word_errors, words_hit
 
 CHUNK = 16
@@ -156,7 +157,7 @@ def aligned(reference: str, words: Sequence[str]) -> list[bool]:
     return right
 
 
-def fit_confidence(kept: Sequence[Kept], pieces: tuple[str, ...], decoder: Decoder) -> None:
+def fit_confidence(kept: Sequence[Kept], pieces: tuple[str, ...], decoder: Decoder) -> list[Bin]:
     """Fits the logistic function on one half of the utterances, and prints its calibration error on the other."""
     points: list[list[tuple[float, bool]]] = [[], []]
     for index, (utterance, decoded) in enumerate(zip(kept, run(decoder, kept).decoded, strict=True)):
@@ -169,16 +170,13 @@ def fit_confidence(kept: Sequence[Kept], pieces: tuple[str, ...], decoder: Decod
     offset, slope = logistic(x, y)
     x, y = (np.array(column, dtype=float) for column in zip(*points[1], strict=True))
     sure = 1 / (1 + np.exp(-(offset + slope * x)))
-    bins = np.minimum((sure * 10).astype(int), 9)
+    bins = reliability(sure, y)
     print(f"offset {offset:.3f}, slope {slope:.3f}; other half: {len(y)} words")
     print("| confidence | words | right |\n| --- | --- | --- |")
-    error = 0.0
-    for place in range(10):
-        there = bins == place
-        if there.any():
-            error += there.mean() * abs(sure[there].mean() - y[there].mean())
-            print(f"| {sure[there].mean():.2f} | {there.sum()} | {y[there].mean():.2f} |")
-    print(f"expected calibration error {error:.3f}")
+    for part in bins:
+        print(f"| {part.confidence:.2f} | {part.words} | {part.right:.2f} |")
+    print(f"expected calibration error {calibration_error(bins):.3f}")
+    return bins
 
 
 def logistic(x: npt.NDArray[Any], y: npt.NDArray[Any]) -> tuple[float, float]:
@@ -273,10 +271,16 @@ def main() -> int:
         kept = kept[:: args.every]
         lm = NgramModel.load(args.lm)
         config = replace(DEFAULTS[LM], lexicon=args.lexicon)
+
+        def confidence() -> None:
+            decoders = {LM: Decoder(LM, pieces, lm=lm, config=config), GREEDY: Decoder(GREEDY, pieces)}
+            results = {name: fit_confidence(kept, pieces, decoder) for name, decoder in decoders.items()}
+            if args.plot:
+                draw_reliability(results, args.plot)
+
         jobs: list[tuple[bool, Callable[[], object]]] = [
             (args.tune, lambda: print(tune(kept, pieces, lm, config))),
-            (args.confidence, lambda: fit_confidence(kept, pieces, Decoder(LM, pieces, lm=lm, config=config))),
-            (args.confidence, lambda: fit_confidence(kept, pieces, Decoder(GREEDY, pieces))),
+            (args.confidence, confidence),
             (args.hotwords, lambda: measure_hotwords(kept, pieces, lm, config)),
             (bool(args.known), lambda: measure_known(kept, pieces, lm, args.known)),
         ]
