@@ -158,6 +158,8 @@ class OptimConfig:
         weight_decay: decoupled, on matrices.
         beta2: AdamW's second moment.
         clip: gradient norm.
+        local_steps: updates that each of several processes makes on its own shares before they take the mean of their
+            weights (local SGD, arXiv 1805.09767); 1: the mean of gradients at every update.
         ema: decay of the averaged weights that are evaluated and exported.
         chunks: chunk size in frames (0 for full) → share of batches.
         look_ahead: R in frames → share of batches.
@@ -188,6 +190,7 @@ class OptimConfig:
     weight_decay: float = 0.01
     beta2: float = 0.98
     clip: float = 5.0
+    local_steps: int = 1
     ema: float = 0.998
     chunks: dict[int, float] = field(default_factory=lambda: {8: 0.2, 16: 0.5, 32: 0.2, 0: 0.1})
     look_ahead: dict[int, float] = field(default_factory=lambda: {0: 0.15, 8: 0.65, 16: 0.2})
@@ -214,6 +217,7 @@ class OptimConfig:
             "even numbers of frames, 0 for full",
         )
         _require(all(r >= 0 for r in self.look_ahead), "optim.look_ahead", self.look_ahead, "0 or more frames")
+        _require(self.local_steps >= 1, "optim.local_steps", self.local_steps, "1 or more")
         _require(self.consistency >= 0, "optim.consistency", self.consistency, "0 or more")
         _require(self.distillation >= 0, "optim.distillation", self.distillation, "0 or more")
         _require(0 <= self.delay <= 16, "optim.delay", self.delay, "0 to 16 frames")

@@ -146,16 +146,35 @@ class Learner:
         for name in ("teacher", "phones"):
             logged[name] = round(float(extra[name].detach()), 4) if name in extra else 0.0
         tokens = float(batch.target_lengths.sum())
-        logged = self.parallel.average(self.trained.parameters(), logged, tokens)
+        if not self.local:
+            logged = self.parallel.average(self.trained.parameters(), logged, tokens)
         norm = torch.nn.utils.clip_grad_norm_(self.trained.parameters(), optim.clip)
-        if torch.isfinite(norm):
+        if torch.isfinite(norm) and (tokens or not self.local):
             for optimizer, _ in self.optimizers:
                 optimizer.step()
             self._average(min(optim.ema, (1 + self.step) / (10 + self.step)))
         self.step += 1
+        if self.meets:
+            self.meet()
         if pattern is not None:
             logged |= {"splice": logged["losses"][0], "losses": []}
         return logged | {"norm": round(float(norm), 3), "rate": factor, "chunk": chunk}
+
+    @property
+    def local(self) -> bool:
+        """Whether each process goes its own way between meetings."""
+        return self.parallel.size > 1 and self.config.optim.local_steps > 1
+
+    @property
+    def meets(self) -> bool:
+        """Whether all processes have the same weights now; without ``local_steps``, always."""
+        return not self.local or self.step % self.config.optim.local_steps == 0
+
+    def meet(self) -> None:
+        """Where each went its own way: takes the mean of all processes' weights and averages; each calls it."""
+        if self.local:
+            tensors = [*self.trained.state_dict().values(), *self.ema.values()]
+            self.parallel.meet(x for x in tensors if x.is_floating_point())
 
     @torch.no_grad()
     def _refresh(self) -> None:

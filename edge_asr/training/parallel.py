@@ -4,7 +4,8 @@
 
 Every process draws the same batches, chunk sizes and depths from the same seed and takes its share of each batch's
 utterances, so ``optim.batch_seconds`` is the whole batch, whatever the number of processes, and an update is the one
-that a single process would have made (up to rounding, dropout and augmentation, which differ by process).
+that a single process would have made (up to rounding, dropout and augmentation, which differ by process). With
+``optim.local_steps`` each makes updates of its own on its shares, and all take the mean of their weights now and then.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch
-from torch import distributed, nn
+from torch import Tensor, distributed, nn
 
 from edge_asr.errors import OptionError
 
@@ -119,6 +120,17 @@ class Parallel:
             name: [next(rounded) for _ in value] if isinstance(value, list) else next(rounded)
             for name, value in logged.items()
         }
+
+    @torch.no_grad()
+    def meet(self, tensors: Iterable[Tensor]) -> None:
+        """Replaces tensors, the same ones in all processes, by their means over the processes, in place."""
+        if self.size == 1:
+            return
+        known = list(tensors)
+        flat = torch.cat([x.detach().float().flatten() for x in known])
+        distributed.all_reduce(flat)
+        for x, mean in zip(known, torch.split(flat / self.size, [x.numel() for x in known]), strict=True):
+            x.copy_(mean.view_as(x))
 
     def agree(self, elapsed: float, stopped: bool, seconds: float, device: torch.device) -> tuple[float, bool, float]:
         """What must be the same everywhere after an update.

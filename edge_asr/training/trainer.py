@@ -245,14 +245,15 @@ class Trainer:
                     if stop or (self.stopped and self.parallel.size == 1):
                         self.stopped = True
                         break
-                    if leads and now - saved > 60 * save_minutes:
+                    if leads and self.learner.meets and now - saved > 60 * save_minutes:
                         self.save()
                         saved = time.monotonic()
-                    if leads and now - scored > 60 * dev_minutes:
+                    if leads and self.learner.meets and now - scored > 60 * dev_minutes:
                         reporter.dev(self.moment, self.evaluate())
                         scored = time.monotonic()
                     # Saving and scoring count as training time: the clock is the schedule.
                 self.batch += 1 if self.stopped else 0
+                self.learner.meet()
                 self.save()
                 if leads and not self.stopped:
                     reporter.dev(self.moment, self.evaluate())

@@ -175,3 +175,76 @@ def test_each_process_augments_for_itself_and_repeatably(prepared: Path) -> None
     plain = [next(share(prepared, rank, 2, VALUES["augment"]).epoch(Phase(), 0, 0)) for rank in (0, 1)]
     gains = [float((a.mels - b.mels)[0, 0, 0]) for a, b in zip((first, other), plain, strict=True)]
     assert gains[0] != pytest.approx(gains[1], abs=1e-3)
+
+
+LOCAL = """
+import dataclasses, sys
+from pathlib import Path
+import torch
+from edge_asr.model.model import AsrModel
+from edge_asr.training.batch import Batch
+from edge_asr.training.config import TrainConfig
+from edge_asr.training.learner import Learner
+from edge_asr.training.parallel import Parallel
+
+def batch(rank, step):
+    generator = torch.Generator().manual_seed(10 * step + rank)
+    lengths = torch.tensor([20, 18])
+    tokens = 0 if (rank, step) == (1, 2) else 4  # a process that is left without an utterance
+    targets = torch.randint(1, 12, (2 * tokens,), generator=generator)
+    mels = torch.randn(2, 4 * 20 + 3, 80, generator=generator)
+    return Batch(mels, lengths, targets, torch.tensor([tokens, tokens]), 1.6, ["", ""])
+
+def learner(config, parallel):
+    torch.manual_seed(0)
+    return Learner(config, AsrModel(config.model), torch.device("cpu"), parallel=parallel)
+
+def weights(it):
+    tensors = [*it.trained.state_dict().values(), *it.ema.values()]
+    return [x.clone() for x in tensors if x.is_floating_point()]
+"""
+
+
+def test_processes_that_meet_now_and_then(tmp_path: Path, repository: Path) -> None:
+    values = VALUES | {"optim": VALUES["optim"] | {"local_steps": 3}, "phases": [{}]}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+    body = """
+parallel = Parallel.start("cpu")
+config = TrainConfig.load(Path(sys.argv[1], "config.yaml"))
+it, seen = learner(config, parallel), []
+for step in range(8):
+    it.update(config.phases[0], batch(parallel.rank, step), 0.0)
+    seen.append((it.meets, weights(it)))
+it.meet()  # as at the end of a run
+seen.append((True, weights(it)))
+torch.save(seen, Path(sys.argv[1], f"{parallel.rank}.pt"))
+parallel.close()
+"""
+    (tmp_path / "script.py").write_text(LOCAL + body)
+    launch(repository, 2, tmp_path / "script.py", tmp_path)
+    both = [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]
+    for step, ((meets, mine), (_, other)) in enumerate(zip(*both, strict=True)):
+        assert meets == (step in (2, 5, 8))
+        same = all(torch.equal(a, b) for a, b in zip(mine, other, strict=True))
+        assert same == meets
+
+    # The same by hand: two that know nothing of each other, and a mean after the third and the sixth update.
+    space: dict[str, Any] = {}
+    exec(LOCAL, space)
+    config = space["TrainConfig"].load(tmp_path / "config.yaml")
+    pair = [space["learner"](config, Parallel()) for _ in range(2)]
+    for step in range(8):
+        for rank, it in enumerate(pair):
+            data = space["batch"](rank, step)
+            if len(data.targets):
+                it.update(config.phases[0], data, 0.0)
+            else:
+                it.step += 1
+        if step in (2, 5, 7):
+            for tensors in zip(*([*it.trained.state_dict().values(), *it.ema.values()] for it in pair), strict=True):
+                if tensors[0].is_floating_point():
+                    mean = sum(tensors) / 2
+                    for x in tensors:
+                        x.data.copy_(mean)
+    for a, b in zip(space["weights"](pair[0]), both[0][-1][1], strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
