@@ -261,9 +261,8 @@ def main() -> int:
     parser.add_argument("--lexicon", action="store_true", help="tune with the lexicon")
     for name in ("tune", "confidence", "hotwords"):
         parser.add_argument(f"--{name}", action="store_true")
-    parser.add_argument(
-        "--known", type=Path, nargs="+", metavar="MANIFEST", help=".jsonl of what was heard in training"
-    )
+    parser.add_argument("--plot", type=Path, metavar="PNG", help="reliability plot of --confidence")
+    parser.add_argument("--known", type=Path, nargs="+", metavar="MANIFEST", help=".jsonl of training transcripts")
     args = parser.parse_args()
     try:
         kept, pieces, encoder = read(args.file)
