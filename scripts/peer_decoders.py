@@ -80,6 +80,12 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
 
+    def heard(log_probs: Any) -> Any:
+        """The frames as our search takes them (log_probs itself stays as it is)."""
+        frames = np.array(log_probs, dtype=np.float32)
+        frames[:, 0] -= config.blank_penalty
+        return frames * config.acoustic_scale
+
     def ours(decoder: Decoder) -> Callable[[Any], str]:
         def decode(log_probs: Any) -> str:
             decoding = decoder.start()
@@ -95,7 +101,7 @@ def main() -> int:
         report(f"pyctcdecode, beam, width {width}", kept, lambda x, w=width: plain.decode(x, beam_width=w))  # type: ignore[misc]
         ours_lm = Decoder(LM, pieces, lm=lm, config=replace(config, width=width))
         report(f"edge-asr, lm, width {width}", kept, ours(ours_lm))
-        report(f"pyctcdecode + kenlm, width {width}", kept, lambda x, w=width: full.decode(x, beam_width=w))  # type: ignore[misc]
+        report(f"pyctcdecode + kenlm, width {width}", kept, lambda x, w=width: full.decode(heard(x), beam_width=w))  # type: ignore[misc]
     return 0
 
 
