@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge_asr.errors import DataError, MissingExtraError
+from edge_asr.errors import DataError
+from edge_asr.evaluation.pyplot import load_pyplot
 
 BINS = 10
 
@@ -65,13 +66,7 @@ def draw_reliability(results: Mapping[str, list[Bin]], path: Path) -> None:
     Raises:
         MissingExtraError: matplotlib isn't installed.
     """
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise MissingExtraError("plots need matplotlib: pip install 'edge-asr[plots]'") from error
+    pyplot = load_pyplot()
     figure, axes = pyplot.subplots(figsize=(6, 6), dpi=110)
     axes.plot([0, 1], [0, 1], color="dimgrey", linestyle="--", linewidth=1, label="as sure as right")
     for name, bins in results.items():

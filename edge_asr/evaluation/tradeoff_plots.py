@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from edge_asr.errors import MissingExtraError
+from edge_asr.evaluation.pyplot import load_pyplot
 
 REFERENCES = {"oracle": ("black", ":"), "random": ("dimgrey", "--")}
 COLOURS = ("#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#bcbd22", "#17becf", "#6a3d9a")
@@ -25,13 +25,7 @@ def draw_plots(result: Mapping[str, Any], folder: Path) -> dict[str, Path]:
     Raises:
         MissingExtraError: matplotlib isn't installed.
     """
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        from matplotlib import pyplot
-    except ImportError as error:
-        raise MissingExtraError("plots need matplotlib: pip install 'edge-asr[plots]'") from error
+    pyplot = load_pyplot()
     drawings = {
         "Word error rate against mean cost": ("wer_cost.png", _wer_cost),
         "Exits taken by condition": ("exits.png", _exits),
