@@ -8,11 +8,9 @@ The file comes from scripts/log_probs.py.
 from __future__ import annotations
 
 import argparse
-import json
 import random
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -35,6 +33,7 @@ from edge_asr.decoding.ngram import NgramModel
 from edge_asr.errors import EdgeAsrError
 from edge_asr.evaluation.reliability import Bin, calibration_error, draw_reliability, reliability
 from edge_asr.evaluation.wer import ErrorCount, word_errors, words_hit
+from edge_asr.training.data.coverage import count_words
 
 CHUNK = 16
 """Frames pushed at once: 640 ms."""
@@ -229,8 +228,7 @@ def measure_hotwords(kept: Sequence[Kept], pieces: tuple[str, ...], lm: NgramMod
 
 def measure_known(kept: Sequence[Kept], pieces: tuple[str, ...], lm: NgramModel, manifests: Sequence[Path]) -> None:
     """Prints how many words are missed, by how often the manifests' transcripts hold them."""
-    lines = (line for path in manifests for line in path.read_text(encoding="utf-8").splitlines())
-    counts = Counter(word for line in lines for word in json.loads(line)["text"].split())
+    counts = count_words(manifests)
     print(f"{sum(counts.values()):,} words, {len(counts):,} different ones, in {len(manifests)} manifests")
     decoders = (Decoder(GREEDY, pieces), Decoder(LM, pieces, lm=lm, config=DEFAULTS[LM]))
     hits = [

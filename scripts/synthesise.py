@@ -10,12 +10,12 @@ a pitch and a pace. Writes DATA/train/NAME.tar and NAME.jsonl. Safe to interrupt
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 import subprocess
 import sys
 import tarfile
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from edge_asr.errors import DataError, EdgeAsrError, OptionError
-from edge_asr.training.data.coverage import choose, read_sentences
+from edge_asr.training.data.coverage import choose, count_words, read_sentences
 
 VOICES = {"rms": 95, "slt": 170, "awb": 115, "kal16": 105}  # name → its own pitch in Hz
 SECONDS = 0.33  # a word, about; for choosing how many sentences
@@ -58,13 +58,7 @@ def synthesise(args: argparse.Namespace, console: Console) -> None:
             raise OptionError(f"voice {voice!r} is not one of flite's for 16 kHz; allowed: {', '.join(VOICES)}")
     if shutil.which("flite") is None:
         raise DataError("flite is not installed (Debian: apt install flite)")
-    known = Counter[str]()
-    for manifest in args.known:
-        try:
-            for line in manifest.read_text(encoding="utf-8").splitlines():
-                known.update(json.loads(line)["text"].split())
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(f"manifest {str(manifest)!r} cannot be read: {error}") from error
+    known = count_words(args.known)
     before = len(known)
     chosen = choose(read_sentences(args.text), known, round(args.hours * 3600 / SECONDS))
     console.print(f"{len(chosen):,} sentences; different words: {before:,} known, {len(known):,} with these")
@@ -76,9 +70,11 @@ def synthesise(args: argparse.Namespace, console: Console) -> None:
         rng = np.random.default_rng([args.seed, i])
         voice = names[int(rng.integers(len(names)))]
         pitch, pace = VOICES[voice] * PITCH ** rng.uniform(-1, 1), PACE ** rng.uniform(-1, 1)
-        path = folder / f"{i:06d}.flac"
-        duration = round(speak(chosen[i], voice, pitch, pace, path), 3)
-        row = {"id": f"{args.name}-{i:06d}", "audio": f"{args.name}/{path.name}", "text": " ".join(chosen[i])}
+        text = " ".join(chosen[i])
+        # By what is said and how, so that nothing of a run with other options is taken for this one's.
+        name = hashlib.sha256(f"{i} {voice} {pitch} {pace} {text}".encode()).hexdigest()[:16]
+        duration = round(speak(chosen[i], voice, pitch, pace, folder / f"{name}.flac"), 3)
+        row = {"id": f"{args.name}-{name}", "audio": f"{args.name}/{name}.flac", "text": text}
         return row | {"speaker": voice, "duration": duration}
 
     rows = []

@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_asr.errors import DataError
-from edge_asr.training.data.coverage import choose, read_sentences
+from edge_asr.training.data.coverage import choose, count_words, read_sentences
 
 words = st.sampled_from(["A", "CAT", "SAT", "ON", "THE", "MAT", "AND", "A", "YAK", "ATE", "IT"])
 sentences = st.lists(st.lists(words, min_size=1, max_size=6), max_size=20)
@@ -62,6 +62,17 @@ def test_a_text_without_sentences_is_refused(tmp_path: Path, data: bytes) -> Non
         read_sentences(tmp_path / "b.gz")
 
 
+@pytest.mark.parametrize("line", ["{", "[]", "{}", '{"text": 3}'])
+def test_words_of_manifests_are_counted_and_broken_ones_refused(tmp_path: Path, line: str) -> None:
+    good, bad = tmp_path / "good.jsonl", tmp_path / "bad.jsonl"
+    good.write_text('{"text": "A CAT"}\n{"text": "A"}\n')
+    assert count_words([good, good]) == {"A": 4, "CAT": 2}
+    bad.write_text(line + "\n")
+    for path in (bad, tmp_path / "none.jsonl"):
+        with pytest.raises(DataError, match=path.name):
+            count_words([good, path])
+
+
 def script(*arguments: object, path: str | None = None) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "scripts/synthesise.py", *map(str, arguments)]
     environment = os.environ | ({} if path is None else {"PATH": path})
@@ -102,3 +113,7 @@ def test_what_is_read_aloud_is_a_corpus(tmp_path: Path) -> None:
     before = (train / rows[0]["audio"]).stat().st_mtime_ns
     assert script(*arguments).returncode == 0
     assert (train / rows[0]["audio"]).stat().st_mtime_ns == before
+    # Other options take nothing of what the first run left there.
+    assert script(*arguments, "--seed", 1).returncode == 0
+    others = [json.loads(line) for line in (train / "synthetic-flite.jsonl").read_text().splitlines()]
+    assert not {row["audio"] for row in rows} & {row["audio"] for row in others}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +16,18 @@ from edge_asr.errors import DataError
 WORD = re.compile(r"[A-Z']+")
 LENGTHS = range(4, 36)  # words a sentence
 ROUNDS = 12  # how often rarity is reckoned anew while sentences are chosen
+
+
+def count_words(manifests: Sequence[Path]) -> Counter[str]:
+    """How often each word is in the transcripts (``text``) of ``.jsonl`` manifests; DataError where one is broken."""
+    counts = Counter[str]()
+    for manifest in manifests:
+        try:
+            for line in manifest.read_text(encoding="utf-8").splitlines():
+                counts.update(json.loads(line)["text"].split())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise DataError(f"manifest {str(manifest)!r} cannot be read: {error}") from error
+    return counts
 
 
 def read_sentences(path: Path) -> list[list[str]]:
