@@ -65,7 +65,7 @@ $(TEST_ENV)/.ready: pyproject.toml constraints.txt
 	@echo "installing $(TORCH) into $(TEST_ENV)"
 	@$(TEST_ENV)/bin/pip install -qq -c constraints.txt $(TORCH)
 	@echo "installing edge-asr[train,export,dev] into $(TEST_ENV)"
-	@$(TEST_ENV)/bin/pip install -qq -c constraints.txt -e '.[train,export,dev]'
+	@$(TEST_ENV)/bin/pip install -qq -c constraints.txt -e '.[train,export,dev,voices]'
 	@touch $@
 
 clean:

@@ -1,10 +1,11 @@
-"""Has sentences read aloud by flite, for the words that the recordings lack; a corpus for prepare_data.py --from.
+"""Has sentences read by synthetic voices, for words that the recordings lack; a corpus for prepare_data.py --from.
 
-    python scripts/synthesise.py TEXT --out DATA [--hours 10] [--known RECORDINGS/train/a.jsonl …]
+    python scripts/synthesise.py TEXT --out DATA [--engine hibari] [--hours 10] [--known RECORDINGS/train/a.jsonl …]
 
 TEXT holds one sentence a line (.gz too). Sentences are chosen for rare words: rare in what was chosen so far and in
-the transcripts of --known. flite (Debian: apt install flite) has four English voices; each sentence gets one of them,
-a pitch and a pace. Writes DATA/train/NAME.tar and NAME.jsonl. Safe to interrupt: what was read is not read again.
+the transcripts of --known. Engines: flite (Debian: apt install flite), four voices at many pitches and paces, and
+hibari (pip install hibari-tts), one voice made into 500 readers. Writes DATA/train/NAME.tar and NAME.jsonl. Safe to
+interrupt: what was read is not read again.
 """
 
 from __future__ import annotations
@@ -12,11 +13,10 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import shutil
-import subprocess
 import sys
 import tarfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -24,79 +24,77 @@ import soundfile
 from rich.console import Console
 from rich.progress import Progress
 
-from edge_asr.errors import DataError, EdgeAsrError, OptionError
+from edge_asr.errors import EdgeAsrError, OptionError
 from edge_asr.training.data.coverage import choose, count_words, read_sentences
+from edge_asr.training.data.voices import ENGINES, FLITE, SAMPLE_RATE, FliteVoices, HibariVoices, Voices
 
-VOICES = {"rms": 95, "slt": 170, "awb": 115, "kal16": 105}  # name → its own pitch in Hz
 SECONDS = 0.33  # a word, about; for choosing how many sentences
-PITCH, PACE = 1.3, 1.2  # up to this factor either way
+Job = tuple[str, tuple[str, ...], int, int, list[str], Path]
 
 
-def speak(words: list[str], voice: str, pitch: float, pace: float, path: Path) -> float:
-    """Writes one sentence as 16 kHz FLAC, unless it is there; its length in seconds."""
+@cache
+def voices(engine: str, names: tuple[str, ...]) -> Voices:
+    """The engine, loaded once a process."""
+    return FliteVoices(names) if engine == "flite" else HibariVoices()
+
+
+def read_aloud(job: Job) -> dict[str, str | float]:
+    """Writes one sentence as FLAC, unless it is there; its row of the manifest."""
+    engine, names, seed, number, words, folder = job
+    speaker = voices(engine, names)
+    manner, text = speaker.draw(np.random.default_rng([seed, number])), " ".join(words)
+    # By what is said and how, so that nothing of a run with other options is taken for this one's.
+    name = hashlib.sha256(f"{number} {manner} {text}".encode()).hexdigest()[:16]
+    path = folder / f"{name}.flac"
     if not path.exists():
-        wav, partial = path.with_suffix(".wav"), path.with_suffix(".part")
-        settings = [f"duration_stretch={1 / pace:.3f}", f"int_f0_target_mean={pitch:.1f}"]
-        command = ["flite", "-voice", voice, *(x for s in settings for x in ("--setf", s))]
-        done = subprocess.run([*command, "-t", " ".join(words).lower(), "-o", str(wav)], capture_output=True, text=True)
-        if done.returncode or not wav.exists():
-            raise DataError(f"flite failed on {' '.join(words)!r}: {done.stderr.strip() or 'no audio'}")
-        samples, rate = soundfile.read(wav, dtype="int16")
-        if rate != 16_000:
-            raise DataError(f"flite voice {voice!r} speaks at {rate} Hz; allowed: 16000")
-        soundfile.write(partial, samples, rate, format="FLAC")
+        partial = path.with_suffix(".part")
+        soundfile.write(partial, speaker.speak(words, manner), SAMPLE_RATE, format="FLAC")
         partial.replace(path)
-        wav.unlink()
-    return float(soundfile.info(path).duration)
+    row: dict[str, str | float] = {"id": f"{folder.name}-{name}", "audio": f"{folder.name}/{path.name}", "text": text}
+    return row | {"speaker": manner.reader, "duration": round(float(soundfile.info(path).duration), 3)}
 
 
 def synthesise(args: argparse.Namespace, console: Console) -> None:
     """Chooses, reads and packs."""
-    names = args.voices.split(",")
-    for voice in names:
-        if voice not in VOICES:
-            raise OptionError(f"voice {voice!r} is not one of flite's for 16 kHz; allowed: {', '.join(VOICES)}")
-    if shutil.which("flite") is None:
-        raise DataError("flite is not installed (Debian: apt install flite)")
+    names = tuple(args.voices.split(","))
+    if args.engine != "flite" and args.voices != ",".join(FLITE):
+        raise OptionError(f"--voices is {args.voices!r}; allowed: only with --engine flite")
+    voices(args.engine, names)  # says at once what is missing
+    name = args.name or f"synthetic-{args.engine}"
     known = count_words(args.known)
     before = len(known)
     chosen = choose(read_sentences(args.text), known, round(args.hours * 3600 / SECONDS))
     console.print(f"{len(chosen):,} sentences; different words: {before:,} known, {len(known):,} with these")
     train = args.out / "train"
-    folder = train / args.name
+    folder = train / name
     folder.mkdir(parents=True, exist_ok=True)
-
-    def one(i: int) -> dict[str, str | float]:
-        rng = np.random.default_rng([args.seed, i])
-        voice = names[int(rng.integers(len(names)))]
-        pitch, pace = VOICES[voice] * PITCH ** rng.uniform(-1, 1), PACE ** rng.uniform(-1, 1)
-        text = " ".join(chosen[i])
-        # By what is said and how, so that nothing of a run with other options is taken for this one's.
-        name = hashlib.sha256(f"{i} {voice} {pitch} {pace} {text}".encode()).hexdigest()[:16]
-        duration = round(speak(chosen[i], voice, pitch, pace, folder / f"{name}.flac"), 3)
-        row = {"id": f"{args.name}-{name}", "audio": f"{args.name}/{name}.flac", "text": text}
-        return row | {"speaker": voice, "duration": duration}
-
+    jobs: list[Job] = [(args.engine, names, args.seed, i, words, folder) for i, words in enumerate(chosen)]
     rows = []
-    with ThreadPoolExecutor(args.jobs) as pool, Progress(console=console) as progress:
-        for row in progress.track(pool.map(one, range(len(chosen))), total=len(chosen), description="sentences"):
-            rows.append(row)
-    (train / f"{args.name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    with tarfile.open(train / f"{args.name}.tar", "w") as tar:
+    with ProcessPoolExecutor(args.jobs) as pool, Progress(console=console) as progress:
+        try:
+            done = pool.map(read_aloud, jobs, chunksize=16)
+            for row in progress.track(done, total=len(jobs), description="sentences"):
+                rows.append(row)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    (train / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    with tarfile.open(train / f"{name}.tar", "w") as tar:
         for row in rows:
             tar.add(train / str(row["audio"]), str(row["audio"]))
     hours = sum(float(row["duration"]) for row in rows) / 3600
-    console.print(f"{hours:.2f} h in {train / args.name}.tar")
+    console.print(f"{hours:.2f} h in {train / name}.tar")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("text", type=Path)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--name", default="synthetic-flite", help="of the corpus (default: %(default)s)")
+    parser.add_argument("--engine", choices=sorted(ENGINES), default="flite", help="default: %(default)s")
+    parser.add_argument("--name", help="of the corpus (default: synthetic-ENGINE)")
     parser.add_argument("--hours", type=float, default=10.0, help="about so many (default: %(default)s)")
     parser.add_argument("--known", type=Path, nargs="*", default=[], help="manifests whose words count as known")
-    parser.add_argument("--voices", default=",".join(VOICES), help="default: %(default)s")
+    parser.add_argument("--voices", default=",".join(FLITE), help="of flite's (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()

@@ -86,7 +86,9 @@ def main() -> int:
             missing = branch(source, model, fresh=args.fresh)
             if missing:
                 print(f"drawn anew, as {args.init} lacks them: {', '.join(missing)}", file=sys.stderr)
-            start = {"init": model.state_dict(), "tokenizer": tokenizer, "earlier": lineage(notes)}
+            start = {"init": model.state_dict(), "earlier": lineage(notes)}
+            if len(tokenizer) == config.model.vocabulary:
+                start["tokenizer"] = tokenizer  # otherwise one of that size is trained, for exits drawn anew
         if args.dry_run:
             dry_run(config, args.device, args.data_hours, args.speed, args.processes)
             return 0

@@ -1,7 +1,8 @@
 """Branching: a model that starts from the weights of another one, whose encoder may differ from it.
 
 What an encoder calls a part depends on its kind; here parts go by the segment they belong to. A depthwise convolution
-of another width, or causal instead of centred, gets the taps that both have, frame for frame.
+of another width, or causal instead of centred, gets the taps that both have, frame for frame. Where the vocabularies
+differ in size, the exits' maps to and from it are drawn anew.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from edge_asr.model.config import ModelConfig
 from edge_asr.model.model import AsrModel
 
 MEMORY = "memory."
+TOKENS = re.compile(r"\.exit\.(output\.(weight|bias)|feedback\.weight)$")  # shaped by the vocabulary
 LATE = "splitformer-two-speed-late"
 
 
@@ -65,7 +67,7 @@ def branch(source: AsrModel, target: AsrModel, *, fresh: int = 0) -> list[str]:
         fresh: from this segment on nothing is taken (2: all deep segments and the memory); 0: everything is.
 
     Returns:
-        The canonical names that found nothing, ``fresh`` ones not among them.
+        The canonical names that found nothing, or nothing of their vocabulary, ``fresh`` ones not among them.
 
     Raises:
         DataError: a part is in both, in different sizes.
@@ -82,7 +84,7 @@ def branch(source: AsrModel, target: AsrModel, *, fresh: int = 0) -> list[str]:
         segment, value = segment_of(known), weights.get(known)
         if fresh and segment >= fresh:
             continue
-        if value is None:
+        if value is None or (source.config.vocabulary != target.config.vocabulary and TOKENS.search(known)):
             missing.append(known)
             continue
         if known.endswith("depthwise.weight"):
@@ -93,7 +95,7 @@ def branch(source: AsrModel, target: AsrModel, *, fresh: int = 0) -> list[str]:
             value = torch.cat([part for part in value.chunk(2) for _ in range(target.config.memories)])
         if value.shape != state[name].shape:
             sizes = f"{tuple(value.shape)} in the weights, {tuple(state[name].shape)} in the model"
-            raise DataError(f"{known} is {sizes}: weights can start a model of the same width and vocabulary only")
+            raise DataError(f"{known} is {sizes}: weights can start a model of the same width only")
         state[name] = value
     target.load_state_dict(state)
     return missing

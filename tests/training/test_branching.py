@@ -88,10 +88,19 @@ def test_fresh_segments_take_nothing() -> None:
     assert not torch.equal(output(source)[1], output(target)[1])
 
 
-@pytest.mark.parametrize("change", [{"dim": 20}, {"vocabulary": 16}])
-def test_other_sizes_are_refused(change: dict[str, object]) -> None:
+def test_another_vocabulary_gets_exits_of_its_own() -> None:
+    source, target, drawn = build(0), build(1, vocabulary=16), build(1, vocabulary=16)
+    missing = branch(source, target)
+    assert missing
+    assert all(name.endswith(("exit.output.weight", "exit.output.bias", "exit.feedback.weight")) for name in missing)
+    for name, value in target.state_dict().items():
+        origin = drawn if canonical(name, target.config) in missing else source
+        assert torch.equal(value, origin.state_dict()[name]), name
+
+
+def test_another_width_is_refused() -> None:
     with pytest.raises(DataError, match=r"in the weights, .* in the model"):
-        branch(build(0), build(1, **change))
+        branch(build(0), build(1, dim=20))
 
 
 def test_taps_stand_where_the_same_frame_is() -> None:
