@@ -17,8 +17,8 @@ CORPORA = {
     "speechocean762": "speechocean762 (Zhang et al. 2021), free for commercial and non-commercial use, CC BY 4.0",
     "synthetic-kokoro": "synthetic speech by Kokoro-82M (Apache-2.0) reading public-domain books",
     "synthetic-flite": "synthetic speech by four voices of flite (free licence of CMU) reading public-domain books",
-    "synthetic-hibari": "synthetic speech by hibari-tts (Apache-2.0), distilled from a voice of Kokoro-82M (Apache-2.0), "
-    "its pitch and formants changed, reading public-domain books",
+    "synthetic-hibari": "synthetic speech by hibari-tts (Apache-2.0), distilled from Kokoro-82M (Apache-2.0), its "
+    "pitch and formants changed, reading public-domain books",
     "vctk": "VCTK (Yamagishi et al.), ODC-By 1.0",
 }
 
