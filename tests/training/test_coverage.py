@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tarfile
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -91,19 +92,36 @@ def test_without_flite_or_with_an_unknown_voice_the_script_says_so(tmp_path: Pat
     assert done.returncode == 2
     assert "'hal'" in done.stderr
     assert "slt" in done.stderr
+    done = script(tmp_path / "a.txt", "--out", tmp_path / "data", "--voices", "slt", "--engine", "hibari")
+    assert done.returncode == 2
+    assert "only with --engine flite" in done.stderr
 
 
-@pytest.mark.skipif(shutil.which("flite") is None, reason="needs flite (Debian: apt install flite)")
-def test_what_is_read_aloud_is_a_corpus(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param("flite", marks=pytest.mark.skipif(shutil.which("flite") is None, reason="needs flite")),
+        pytest.param("hibari", marks=pytest.mark.skipif(find_spec("hibari") is None, reason="needs hibari-tts")),
+    ],
+)
+def test_what_is_read_aloud_is_a_corpus(tmp_path: Path, engine: str) -> None:
     (tmp_path / "a.txt").write_text(TEXT)
     (tmp_path / "known.jsonl").write_text(json.dumps({"text": "THE OLD SAILOR"}) + "\n")
-    arguments = (tmp_path / "a.txt", "--out", tmp_path / "data", "--known", tmp_path / "known.jsonl")
+    arguments = (
+        tmp_path / "a.txt",
+        "--out",
+        tmp_path / "data",
+        "--known",
+        tmp_path / "known.jsonl",
+        "--engine",
+        engine,
+    )
     done = script(*arguments)
     assert done.returncode == 0, done.stderr
     train = tmp_path / "data" / "train"
-    rows = [json.loads(line) for line in (train / "synthetic-flite.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (train / f"synthetic-{engine}.jsonl").read_text().splitlines()]
     assert sorted(row["text"] for row in rows) == sorted(line.upper() for line in TEXT.splitlines())
-    with tarfile.open(train / "synthetic-flite.tar") as tar:
+    with tarfile.open(train / f"synthetic-{engine}.tar") as tar:
         assert sorted(tar.getnames()) == sorted(row["audio"] for row in rows)
     for row in rows:
         info = soundfile.info(train / row["audio"])
@@ -115,5 +133,5 @@ def test_what_is_read_aloud_is_a_corpus(tmp_path: Path) -> None:
     assert (train / rows[0]["audio"]).stat().st_mtime_ns == before
     # Other options take nothing of what the first run left there.
     assert script(*arguments, "--seed", 1).returncode == 0
-    others = [json.loads(line) for line in (train / "synthetic-flite.jsonl").read_text().splitlines()]
+    others = [json.loads(line) for line in (train / f"synthetic-{engine}.jsonl").read_text().splitlines()]
     assert not {row["audio"] for row in rows} & {row["audio"] for row in others}
