@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import yaml
 
 from edge_asr.errors import OptionError
 from edge_asr.training.config import TrainConfig
+from edge_asr.training.scoring import Score
 
 WEIGHTS = (".safetensors", ".pt")  # files that an arm can start from
 
@@ -34,12 +37,16 @@ class Arm:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a finished arm says: WER per exit and corpus at its last evaluation, and its updates and seconds."""
+    """What a finished arm says: WER per exit and corpus at its last evaluation, and its updates and seconds.
+
+    Older runs lack ``scores``, the errors of each utterance that the WER is made of.
+    """
 
     arm: str
     step: int
     seconds: float
     wers: dict[str, list[float]] = field(default_factory=dict)
+    scores: dict[str, Score] = field(default_factory=dict)
 
 
 def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
@@ -98,22 +105,40 @@ def read_result(folder: Path) -> Result | None:
         return None
     last = [row for row in rows if row["step"] == rows[-1]["step"]]
     wers = {row["corpus"]: [float(v) for k, v in row.items() if k.startswith("wer")] for row in last}
-    return Result(folder.name, int(rows[-1]["step"]), float(rows[-1]["elapsed"]), wers)
+    path = folder / "dev_errors.json"
+    scores = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return Result(
+        folder.name,
+        int(rows[-1]["step"]),
+        float(rows[-1]["elapsed"]),
+        wers,
+        {name: Score(**score) for name, score in scores.items()},
+    )
 
 
-def as_markdown(results: list[Result]) -> str:
-    """The results as one Markdown table a corpus, WER in percent."""
+def as_markdown(results: list[Result], beside: Callable[[Score, Score], str]) -> str:
+    """The results as one Markdown table a corpus, WER in percent.
+
+    Args:
+        results: of arms, the one that the others are compared with first.
+        beside: says how an arm's errors differ from the first one's.
+    """
     lines: list[str] = []
     for corpus in sorted({name for result in results for name in result.wers}):
         exits = max(len(result.wers.get(corpus, [])) for result in results)
         lines += [
             f"**{corpus}**",
             "",
-            "| arm | updates | minutes | " + " | ".join(f"exit {i}" for i in range(1, exits + 1)) + " |",
+            "| arm | updates | minutes | "
+            + " | ".join(f"exit {i}" for i in range(1, exits + 1))
+            + f" | exit {exits} against {results[0].arm} |",
         ]
-        lines += ["| --- " * (exits + 3) + "|"]
+        lines += ["| --- " * (exits + 4) + "|"]
         for result in results:
             cells = [f"{100 * w:.1f}" for w in result.wers.get(corpus, [])]
+            own, first = result.scores.get(corpus), results[0].scores.get(corpus)
+            alike = own is not None and first is not None and result is not results[0] and own.words == first.words
+            cells += [beside(own, first) if alike and own and first else "–"]
             lines.append(f"| {result.arm} | {result.step} | {result.seconds / 60:.0f} | " + " | ".join(cells) + " |")
         lines.append("")
     return "\n".join(lines)

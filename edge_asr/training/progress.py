@@ -1,10 +1,11 @@
-"""What a run shows and logs: a rich progress line, ``train.csv`` and ``dev.csv``."""
+"""What a run shows and logs: a rich progress line, ``train.csv``, ``dev.csv`` and ``dev_errors.json``."""
 
 from __future__ import annotations
 
 import csv
+import json
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +21,7 @@ from rich.progress import (
 )
 
 from edge_asr.training.config import TrainConfig
+from edge_asr.training.scoring import Score
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +102,10 @@ class Reporter:
             )
             self._seconds = self._spent = 0.0
 
-    def dev(self, moment: Moment, wers: dict[str, list[float]]) -> None:
-        """Reports WER per exit on the dev samples."""
-        for name, values in wers.items():
+    def dev(self, moment: Moment, scores: dict[str, Score]) -> None:
+        """Reports WER per exit on the dev samples; ``dev_errors.json`` has the last errors of each utterance."""
+        for name, score in scores.items():
+            values = score.wers
             self.console.print(
                 f"{moment.progress:6.1%} step {moment.step} WER {name}: " + " ".join(f"{w:.1%}" for w in values)
             )
@@ -111,3 +114,5 @@ class Reporter:
                 {"step": moment.step, "elapsed": round(moment.elapsed, 1), "corpus": name}
                 | {f"wer{i}": round(w, 4) for i, w in enumerate(values, 1)},
             )
+        errors = {name: asdict(score) for name, score in scores.items()}
+        (self.out / "dev_errors.json").write_text(json.dumps(errors), encoding="utf-8")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import jiwer
+from dataclasses import dataclass
+
 import torch
+from rapidfuzz.distance import Levenshtein
 
 from edge_asr.model.model import AsrModel
 from edge_asr.training.batch import Batch
@@ -19,24 +21,47 @@ def greedy_texts(log_probs: torch.Tensor, lengths: torch.Tensor, tokenizer: Toke
     return texts
 
 
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Word errors of every exit.
+
+    Attributes:
+        words: (U) words in the reference of each utterance.
+        errors: (E, U) substitutions, insertions and deletions.
+
+    Example:
+        >>> Score([2, 2], [[1, 2], [0, 1]]).wers
+        [0.75, 0.25]
+    """
+
+    words: list[int]
+    errors: list[list[int]]
+
+    @property
+    def wers(self) -> list[float]:
+        """WER of each exit, as fractions."""
+        return [sum(counts) / max(1, sum(self.words)) for counts in self.errors]
+
+
 @torch.inference_mode()
-def exit_wers(
+def score_exits(
     model: AsrModel,
     batches: list[Batch],
     tokenizer: Tokenizer,
     *,
     chunk: int | None = 16,
     look_ahead: int = 8,
-) -> list[float]:
-    """WER of each exit over batches, as fractions."""
+) -> Score:
+    """Scores each exit over batches."""
     device = next(model.parameters()).device
-    hypotheses: list[list[str]] = [[] for _ in range(model.config.exits)]
-    references: list[str] = []
+    score = Score([], [[] for _ in range(model.config.exits)])
     for batch in batches:
         log_probs = model.from_mels(
             batch.mels.to(device), batch.lengths.to(device), chunk=chunk, look_ahead=look_ahead
         ).cpu()
-        references += batch.texts
-        for i, part in enumerate(log_probs):
-            hypotheses[i] += greedy_texts(part, batch.lengths, tokenizer)
-    return [float(jiwer.wer(references, texts)) for texts in hypotheses]
+        references = [text.split() for text in batch.texts]
+        score.words.extend(map(len, references))
+        for counts, part in zip(score.errors, log_probs, strict=True):
+            texts = greedy_texts(part, batch.lengths, tokenizer)
+            counts += [Levenshtein.distance(r, t.split()) for r, t in zip(references, texts, strict=True)]
+    return score

@@ -27,7 +27,7 @@ from edge_asr.training.data.teacher import StateStore
 from edge_asr.training.learner import Learner
 from edge_asr.training.parallel import Parallel
 from edge_asr.training.progress import Moment, Reporter
-from edge_asr.training.scoring import exit_wers
+from edge_asr.training.scoring import Score, score_exits
 from edge_asr.training.tokenizer import Tokenizer
 
 AHEAD = 4  # batches made in advance for a GPU, which would wait for them otherwise
@@ -204,8 +204,8 @@ class Trainer:
                 else:
                     self.epoch, self.batch = self.epoch + 1, 0
 
-    def evaluate(self) -> dict[str, list[float]]:
-        """WER per exit of the averaged weights on each dev sample, at 640 ms.
+    def evaluate(self) -> dict[str, Score]:
+        """Word errors per exit of the averaged weights on each dev sample, at 640 ms.
 
         Two-speed encoders are scored as bundles ship them, with frames on either side of a chunk; others at the most
         frequent look-ahead, offline encoders on whole utterances.
@@ -216,7 +216,7 @@ class Trainer:
             look_ahead = max(SIDE, model.config.overlap)
             model.overlapping(look_ahead)
         return {
-            name: exit_wers(model, batches, self.tokenizer, chunk=chunk, look_ahead=look_ahead)
+            name: score_exits(model, batches, self.tokenizer, chunk=chunk, look_ahead=look_ahead)
             for name, batches in self.dev.items()
         }
 

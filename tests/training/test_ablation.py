@@ -15,6 +15,7 @@ import yaml
 from edge_asr.errors import OptionError
 from edge_asr.model.registry import ENCODERS
 from edge_asr.training.ablation import Result, as_markdown, merge, read_arms, read_result
+from edge_asr.training.scoring import Score
 from tests.training.test_trainer import VALUES
 
 
@@ -62,9 +63,15 @@ def test_merge_replaces_lists_whole() -> None:
 
 
 def test_table() -> None:
-    table = as_markdown([Result("a", 10, 60, {"dev": [0.5, 0.25]}), Result("b", 20, 90, {"dev": [0.4, 0.125]})])
-    assert "| a | 10 | 1 | 50.0 | 25.0 |" in table
-    assert "| b | 20 | 2 | 40.0 | 12.5 |" in table
+    scores = [Score([4, 4], [[2, 2], [1, 1]]), Score([4, 4], [[2, 1], [1, 0]]), Score([4], [[2], [1]])]
+    results = [Result(name, 10, 60, {"dev": s.wers}, {"dev": s}) for name, s in zip("abc", scores, strict=True)]
+    results.append(Result("older", 20, 90, {"dev": [0.4, 0.2]}))
+    table = as_markdown(results, lambda own, first: f"{sum(own.errors[-1]) - sum(first.errors[-1])} errors")
+    assert "exit 2 against a" in table
+    assert "| a | 10 | 1 | 50.0 | 25.0 | – |" in table
+    assert "| b | 10 | 1 | 37.5 | 12.5 | -1 errors |" in table
+    assert "| c | 10 | 1 | 50.0 | 25.0 | – |" in table  # other utterances
+    assert "| older | 20 | 2 | 40.0 | 20.0 | – |" in table
 
 
 def test_a_list_runs_branches_and_is_not_run_twice(prepared: Path, tmp_path: Path, repository: Path) -> None:
@@ -92,6 +99,8 @@ def test_a_list_runs_branches_and_is_not_run_twice(prepared: Path, tmp_path: Pat
         result = read_result(out / name)
         assert result is not None
         assert len(result.wers["dev-tones"]) == 2
+        assert result.scores["dev-tones"].wers == pytest.approx(result.wers["dev-tones"], abs=1e-4)
+    assert table.count(" to ") == 2  # each but the first beside the first, with an interval
     second = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
     assert second.returncode == 0
     assert second.stderr.count("finished before") == 3
@@ -116,4 +125,4 @@ def test_the_recipe_list_is_valid(repository: Path) -> None:
     for arm in arms[1:]:
         assert (repository / arm.init).exists()
         assert arm.config != base
-        assert dataclasses.replace(arm.config.model, dropout=0.0) == base.model
+        assert dataclasses.replace(arm.config.model, dropout=0.0, vocabulary=base.model.vocabulary) == base.model

@@ -181,7 +181,7 @@ def test_init_starts_from_the_weights(trained: Path, prepared: Path, tmp_path: P
     with (tmp_path / "fine" / "dev.csv").open() as file:
         before = list(csv.DictReader(file))
     assert [row["step"] for row in before] == ["0"]  # what there was before, for comparison
-    assert [float(before[0][f"wer{i}"]) for i in (1, 2)] == pytest.approx(scored["dev-tones"], abs=1e-3)
+    assert [float(before[0][f"wer{i}"]) for i in (1, 2)] == pytest.approx(scored["dev-tones"].wers, abs=1e-3)
 
 
 def test_two_views_and_a_teacher_are_learned_and_resumed(prepared: Path, tmp_path: Path) -> None:
