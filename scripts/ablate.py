@@ -19,7 +19,7 @@ import yaml
 from rich.console import Console
 
 from edge_asr.errors import EdgeAsrError
-from edge_asr.evaluation.statistics import bootstrap_difference
+from edge_asr.evaluation.statistics import bootstrap_difference, in_points
 from edge_asr.training.ablation import WEIGHTS, Arm, as_markdown, read_arms, read_result
 from edge_asr.training.checkpoint import read_checkpoint
 from edge_asr.training.scoring import Score
@@ -55,9 +55,7 @@ def run(arm: Arm, out: Path, data: Path) -> int:
 
 def beside(score: Score, other: Score) -> str:
     """The last exit's WER of one beside another's on the same utterances, in points, with its interval."""
-    counts = (np.array(c) for c in (score.errors[-1], other.errors[-1], score.words))
-    mean, low, high = (100 * x for x in bootstrap_difference(*counts))
-    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})"
+    return in_points(bootstrap_difference(*map(np.array, (score.errors[-1], other.errors[-1], score.words))))
 
 
 def plain(value: object) -> object:

@@ -26,7 +26,7 @@ from rich.progress import Progress
 from torch.utils.flop_counter import FlopCounterMode
 
 from edge_asr.errors import EdgeAsrError, OptionError
-from edge_asr.evaluation.statistics import bootstrap_difference
+from edge_asr.evaluation.statistics import bootstrap_difference, in_points
 from edge_asr.model.cached import CachedSegment, CachedSplitformer
 from edge_asr.model.model import AsrModel
 from edge_asr.training.batch import Batch
@@ -139,12 +139,6 @@ def compare(rows: list[dict[str, Any]]) -> None:
         r["to_first"] = [round(x, 4) for x in bootstrap_difference(own, base, words)]
 
 
-def interval(difference: list[float]) -> str:
-    """A difference in points of WER with its interval."""
-    mean, low, high = (100 * x for x in difference)
-    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})" if low or high else f"{mean:+.1f}"
-
-
 def markdown(rows: list[dict[str, Any]]) -> str:
     """The rows as a Markdown table, WER in percent."""
     first = rows[0]["encoder"]
@@ -153,8 +147,8 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     for r in rows:
         lines.append(
             f"| {r['encoder']} | {r['policy']} {r['value']:g} | {r['mean_exit']:.2f} "
-            f"| {r['mean_macs_per_second'] / 1e6:.1f} | {100 * r['wer']:.1f} | {interval(r['gap'])} "
-            f"| {interval(r['to_first']) if r['encoder'] != first else '–'} | {r['errors_per_100_seams']:.1f} |"
+            f"| {r['mean_macs_per_second'] / 1e6:.1f} | {100 * r['wer']:.1f} | {in_points(r['gap'])} "
+            f"| {in_points(r['to_first']) if r['encoder'] != first else '–'} | {r['errors_per_100_seams']:.1f} |"
         )
     return "\n".join(lines) + "\n"
 

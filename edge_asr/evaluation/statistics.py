@@ -36,6 +36,17 @@ def bootstrap_difference(
     return float((errors.sum() - others.sum()) / max(1, words.sum())), float(low), float(high)
 
 
+def in_points(difference: Sequence[float]) -> str:
+    """A difference of rates and its interval, in points; an interval of nothing is left out.
+
+    Example:
+        >>> in_points((0.012, -0.001, 0.02))
+        '+1.2 (-0.1 to +2.0)'
+    """
+    mean, low, high = (100 * x for x in difference)
+    return f"{mean:+.1f} ({low:+.1f} to {high:+.1f})" if low or high else f"{mean:+.1f}"
+
+
 def bootstrap_relative_loss(
     errors: Array, full: Array, *, confidence: float = 0.9, samples: int = 2000, seed: int = 0
 ) -> tuple[float, float, float]:
