@@ -1,24 +1,28 @@
-"""Trains a list of arms one after another and writes a table; run it again to go on.
+"""Trains a list of arms, one after another or some at a time, and writes a table; run it again to go on.
 
-    python scripts/ablate.py ARMS.yaml --data PREPARED --out RUNS
+    python scripts/ablate.py ARMS.yaml --data PREPARED --out RUNS [--jobs 2]
 
 Each arm is a process of its own (scripts/train.py) in RUNS/<arm>; finished ones are not run again. RUNS/table.md is
-written after each, with the last exit's difference to the first arm (95 %, paired bootstrap over utterances). Ctrl-C
-stops after the running arm has saved.
+written after each, with the last exit's difference to the first arm (95 %, paired bootstrap over utterances). Two arms
+of one thread each get further in an hour than arms of two threads in turn. Ctrl-C stops after the running arms have
+saved.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import yaml
 from rich.console import Console
 
-from edge_asr.errors import EdgeAsrError
+from edge_asr.errors import EdgeAsrError, OptionError
 from edge_asr.evaluation.statistics import bootstrap_difference, in_points
 from edge_asr.training.ablation import WEIGHTS, Arm, as_markdown, read_arms, read_result
 from edge_asr.training.checkpoint import read_checkpoint
@@ -35,22 +39,72 @@ def finished(arm: Arm, folder: Path) -> bool:
     return bool(saved["elapsed"] >= 60 * optim.minutes if optim.minutes else saved["step"] >= optim.steps)
 
 
-def run(arm: Arm, out: Path, data: Path) -> int:
-    """Trains one arm; its exit code."""
-    folder = out / arm.name
-    folder.mkdir(parents=True, exist_ok=True)
-    config = folder / "config.yaml"
-    config.write_text(yaml.safe_dump(plain(arm.config.to_dict())))
-    command = [sys.executable, str(TRAIN), "--config", str(config), "--data", str(data), "--out", str(folder)]
-    if arm.init:
-        command += ["--init", arm.init if Path(arm.init).suffix in WEIGHTS else str(out / arm.init / "last.pt")]
-    if arm.fresh:
-        command += ["--fresh", str(arm.fresh)]
-    process = subprocess.Popen(command)
-    try:
-        return process.wait()
-    except KeyboardInterrupt:
-        return process.wait()  # it got the signal too, and saves
+class Runner:
+    """Trains arms, several at a time, and keeps the table.
+
+    Args:
+        arms: in the order in which they are begun; one that starts from another waits for it.
+        out: folder of their folders.
+        data: what ``scripts/prepare_data.py`` wrote.
+        jobs: how many at a time; of more than one, each writes to its folder's output.log.
+        options: of ``scripts/train.py``, for each.
+        console: says which arm is begun.
+    """
+
+    def __init__(self, arms: list[Arm], out: Path, data: Path, jobs: int, options: list[str], console: Console) -> None:
+        self.arms, self.out, self.data = arms, out, data
+        self.jobs, self.options, self.console = jobs, options, console
+        self.failed = 0  # exit code of the first arm that did not end well; no arm is begun after it
+        self._lock = threading.Lock()
+
+    def run(self) -> int:
+        """Trains all that are not finished; the exit code of the first that failed, else 0."""
+        begun: dict[str, Future[None]] = {}
+        with ThreadPoolExecutor(self.jobs) as pool:
+            for number, arm in enumerate(self.arms, 1):
+                begun[arm.name] = pool.submit(self._one, number, arm, begun.get(arm.init))
+            try:
+                for future in begun.values():
+                    future.result()
+            except BaseException:  # Ctrl-C: the arms got the signal too, and save
+                self.failed = self.failed or 130
+                raise
+        return self.failed
+
+    def _one(self, number: int, arm: Arm, before: Future[None] | None) -> None:
+        if before is not None:
+            before.result()  # was submitted earlier, so it is running or finished
+        if self.failed:
+            return
+        which = f"arm {number} of {len(self.arms)}, {arm.name}"
+        if finished(arm, self.out / arm.name):
+            self.console.print(f"{which}: finished before")
+        else:
+            self.console.print(which + (f", from {arm.init}" if arm.init else ""))
+            if code := self._train(arm):
+                self.failed = self.failed or code
+                self.console.print(f"error: arm {arm.name} ended with exit code {code}", markup=False)
+                return
+        with self._lock:
+            results = [read_result(self.out / a.name) for a in self.arms if finished(a, self.out / a.name)]
+            (self.out / "table.md").write_text(as_markdown([r for r in results if r is not None], beside))
+
+    def _train(self, arm: Arm) -> int:
+        folder = self.out / arm.name
+        folder.mkdir(parents=True, exist_ok=True)
+        config = folder / "config.yaml"
+        config.write_text(yaml.safe_dump(plain(arm.config.to_dict())))
+        command = [sys.executable, str(TRAIN), "--config", str(config), "--data", str(self.data), "--out", str(folder)]
+        if arm.init:
+            known = Path(arm.init).suffix in WEIGHTS
+            command += ["--init", arm.init if known else str(self.out / arm.init / "last.pt")]
+        if arm.fresh:
+            command += ["--fresh", str(arm.fresh)]
+        command += self.options
+        if self.jobs == 1:
+            return subprocess.run(command).returncode
+        with (folder / "output.log").open("a") as log:  # two progress bars would write over one another
+            return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode
 
 
 def beside(score: Score, other: Score) -> str:
@@ -70,27 +124,25 @@ def main() -> int:
     parser.add_argument("arms", type=Path)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--jobs", type=int, default=1, help="arms at a time (default: %(default)s)")
+    parser.add_argument("--threads", type=int, help="CPU threads of each arm (default: all, shared out)")
+    parser.add_argument("--dev-minutes", type=float, default=6.0, help="between evaluations (default: %(default)s)")
     args = parser.parse_args()
     console = Console(stderr=True, highlight=False)
     try:
-        arms = read_arms(args.arms)
-        for number, arm in enumerate(arms, 1):
-            folder = args.out / arm.name
-            if finished(arm, folder):
-                console.print(f"arm {number} of {len(arms)}, {arm.name}: finished before")
-            else:
-                console.print(f"arm {number} of {len(arms)}, {arm.name}" + (f", from {arm.init}" if arm.init else ""))
-                code = run(arm, args.out, args.data)
-                if code:
-                    console.print(f"error: arm {arm.name} ended with exit code {code}", markup=False)
-                    return code
-            results = [r for a in arms if (r := read_result(args.out / a.name)) is not None]
-            (args.out / "table.md").write_text(as_markdown(results, beside))
-        console.print((args.out / "table.md").read_text(), markup=False)
+        if args.jobs < 1:
+            raise OptionError(f"--jobs is {args.jobs}; allowed: at least 1")
+        threads = args.threads or max(1, (os.cpu_count() or 1) // args.jobs)
+        options = ["--threads", str(threads), "--dev-minutes", str(args.dev_minutes)]
+        code = Runner(read_arms(args.arms), args.out, args.data, args.jobs, options, console).run()
+        if not code:
+            console.print((args.out / "table.md").read_text(), markup=False)
+        return code
     except EdgeAsrError as error:
         console.print(f"error: {error}", markup=False)
         return 1
-    return 0
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

@@ -90,6 +90,7 @@ def test_a_list_runs_branches_and_is_not_run_twice(prepared: Path, tmp_path: Pat
     )
     out = tmp_path / "runs"
     command = [sys.executable, "scripts/ablate.py", str(arms), "--data", str(prepared), "--out", str(out)]
+    command += ["--jobs", "2"]
     environment = os.environ | {"PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
     first = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
     assert first.returncode == 0, first.stderr
@@ -101,10 +102,25 @@ def test_a_list_runs_branches_and_is_not_run_twice(prepared: Path, tmp_path: Pat
         assert len(result.wers["dev-tones"]) == 2
         assert result.scores["dev-tones"].wers == pytest.approx(result.wers["dev-tones"], abs=1e-4)
     assert table.count(" to ") == 2  # each but the first beside the first, with an interval
+    assert (out / "own" / "output.log").exists()
     second = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
     assert second.returncode == 0
     assert second.stderr.count("finished before") == 3
     assert (out / "table.md").read_text() == table
+
+
+def test_an_arm_that_fails_ends_the_list(prepared: Path, tmp_path: Path, repository: Path) -> None:
+    (tmp_path / "other.pt").write_bytes(b"no weights")
+    arms = write(tmp_path / "arms.yaml", {"broken": {"init": str(tmp_path / "other.pt")}, "later": {"init": "broken"}})
+    out = tmp_path / "runs"
+    command = [sys.executable, "scripts/ablate.py", str(arms), "--data", str(prepared), "--out", str(out)]
+    environment = os.environ | {"PYTHONPATH": str(repository)}
+    run = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
+    assert run.returncode == 1
+    assert "arm broken ended with exit code 1" in run.stderr
+    assert not (out / "later").exists()
+    run = subprocess.run([*command, "--jobs", "0"], cwd=repository, env=environment, capture_output=True, text=True)
+    assert (run.returncode, "--jobs is 0; allowed: at least 1" in run.stderr) == (1, True)
 
 
 def test_the_lists_of_encoders_are_valid(repository: Path) -> None:
@@ -125,4 +141,5 @@ def test_the_recipe_list_is_valid(repository: Path) -> None:
     for arm in arms[1:]:
         assert (repository / arm.init).exists()
         assert arm.config != base
-        assert dataclasses.replace(arm.config.model, dropout=0.0, vocabulary=base.model.vocabulary) == base.model
+        again = dataclasses.replace(arm.config.model, dropout=base.model.dropout, vocabulary=base.model.vocabulary)
+        assert again == base.model
