@@ -126,7 +126,7 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--jobs", type=int, default=1, help="arms at a time (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads of each arm (default: all, shared out)")
-    parser.add_argument("--dev-minutes", type=float, default=6.0, help="between evaluations (default: %(default)s)")
+    parser.add_argument("--dev-minutes", type=float, default=6.0, help="0: scored at the end only")
     args = parser.parse_args()
     console = Console(stderr=True, highlight=False)
     try:

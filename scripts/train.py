@@ -63,7 +63,7 @@ def main() -> int:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (default: all)")
     parser.add_argument("--save-minutes", type=float, default=3.0)
-    parser.add_argument("--dev-minutes", type=float, default=6.0)
+    parser.add_argument("--dev-minutes", type=float, default=6.0, help="0: scored at the end only")
     parser.add_argument("--dry-run", action="store_true", help="updates on noise, and what the run will cost")
     parser.add_argument("--data-hours", type=float, default=960.0, help="for --dry-run: hours of training data")
     parser.add_argument("--speed", type=float, help="for --dry-run: seconds of audio per second and process")

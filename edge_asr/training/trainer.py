@@ -221,7 +221,14 @@ class Trainer:
         }
 
     def run(self, *, save_minutes: float = 3.0, dev_minutes: float = 6.0, reporter: Reporter | None = None) -> None:
-        """Trains to the end of the schedule, or until SIGINT or SIGTERM, saving on the way."""
+        """Trains to the end of the schedule, or until SIGINT or SIGTERM, saving on the way.
+
+        Args:
+            save_minutes: between checkpoints.
+            dev_minutes: between scorings on the dev sets, of which the first is before the first update of a run that
+                starts from weights; 0: only at the end.
+            reporter: writes the logs.
+        """
         reporter = reporter or Reporter(self.out, self.config)
         handlers = {
             s: signal.signal(s, lambda *_: setattr(self, "stopped", True)) for s in (signal.SIGINT, signal.SIGTERM)
@@ -230,7 +237,7 @@ class Trainer:
         saved = scored = last = time.monotonic()
         try:
             with reporter if leads else nullcontext():
-                if leads and self._score_first:
+                if leads and self._score_first and dev_minutes:
                     reporter.dev(self.moment, self.evaluate())  # what there was before
                     last = time.monotonic()
                 for phase, batch in self._stream():
@@ -248,7 +255,7 @@ class Trainer:
                     if leads and self.learner.meets and now - saved > 60 * save_minutes:
                         self.save()
                         saved = time.monotonic()
-                    if leads and self.learner.meets and now - scored > 60 * dev_minutes:
+                    if leads and self.learner.meets and dev_minutes and now - scored > 60 * dev_minutes:
                         reporter.dev(self.moment, self.evaluate())
                         scored = time.monotonic()
                     # Saving and scoring count as training time: the clock is the schedule.

@@ -90,13 +90,14 @@ def test_a_list_runs_branches_and_is_not_run_twice(prepared: Path, tmp_path: Pat
     )
     out = tmp_path / "runs"
     command = [sys.executable, "scripts/ablate.py", str(arms), "--data", str(prepared), "--out", str(out)]
-    command += ["--jobs", "2"]
+    command += ["--jobs", "2", "--dev-minutes", "0"]
     environment = os.environ | {"PYTHONPATH": str(repository), "OMP_NUM_THREADS": "1"}
     first = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
     assert first.returncode == 0, first.stderr
     table = (out / "table.md").read_text()
     for name in ("own", "pure", "whole"):
         assert f"| {name} | 4 |" in table
+        assert "\n0," not in (out / name / "dev.csv").read_text()  # not scored before the first update
         result = read_result(out / name)
         assert result is not None
         assert len(result.wers["dev-tones"]) == 2
