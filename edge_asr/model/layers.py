@@ -152,10 +152,18 @@ class Convolution(nn.Module):
 
     def forward(self, padded: Tensor) -> Tensor:
         """Normalised frames with their halo, (B, C + kernel - 1, d) → (B, C, d)."""
-        x = self.depthwise(padded.transpose(1, 2)).transpose(1, 2)
+        x = self._depthwise(padded) if self.training else self.depthwise(padded.transpose(1, 2)).transpose(1, 2)
         x, gate = self.gate(x).chunk(2, dim=-1)
         out: Tensor = self.dropout(self.out(F.silu(x * torch.sigmoid(gate))))
         return out
+
+    def _depthwise(self, padded: Tensor) -> Tensor:
+        """The same convolution with time as an image's height, which takes a CPU less than half of the time forth and
+        back: frames stay in one piece (docs/decisions/training.md).
+        """
+        image, kernel = padded.transpose(1, 2)[..., None], self.depthwise.weight[..., None]
+        out = F.conv2d(image, kernel, self.depthwise.bias, groups=self.depthwise.groups)
+        return out[..., 0].transpose(1, 2)
 
 
 class ExitHead(nn.Module):

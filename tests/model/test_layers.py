@@ -1,4 +1,4 @@
-"""Stats of an exit, and resampling by two."""
+"""Stats of an exit, resampling by two, rotary embeddings, dropout, and convolution in training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from edge_asr.model.layers import Dropout, double, exit_stats, halve, places, rotary, rotate
+from edge_asr.model.layers import Convolution, Dropout, double, exit_stats, halve, places, rotary, rotate
 
 
 def test_stats_of_known_distributions() -> None:
@@ -67,3 +67,20 @@ def test_dropout_of_more_values_than_its_strip_holds(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Dropout, "_strips", {})
     for count in (1, 63, 64, 65, 1000, 0):
         assert Dropout(0.5)(torch.ones(count)).shape == (count,)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_convolution_in_training_is_the_one_that_is_exported(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    module, padded = Convolution(16, 9, 0.0).to(dtype), torch.randn(3, 24 + 8, 16, dtype=dtype)
+    results = []
+    for training in (True, False):
+        x = padded.clone().requires_grad_()
+        out = module.train(training)(x)
+        gradients = torch.autograd.grad(out.square().sum(), [x, *module.parameters()], allow_unused=True)
+        results.append([out, *(g for g in gradients if g is not None)])
+    assert results[0][0].shape == (3, 24, 16)
+    assert len(results[0]) == 8  # all but the norm's two, which the caller applies
+    tolerance = 2e-2 if dtype == torch.bfloat16 else 1e-4
+    for trained, exported in zip(*results, strict=True):
+        torch.testing.assert_close(trained, exported, rtol=tolerance, atol=tolerance)
