@@ -153,6 +153,8 @@ class OptimConfig:
         optimizer: ``adamw``, or ``muon`` (matrices by Muon, the rest by AdamW).
         peak_lr: highest learning rate of AdamW.
         muon_lr: highest learning rate of Muon, whose updates are scaled to AdamW's size.
+        head_lr: highest learning rate of the heads that ``teacher`` and ``phones`` add, which start from nothing even
+            where the model does not; 0: that of the rest.
         warmup_steps: linear warm-up.
         hold: share of the run after which the rate falls linearly to 2 % of its peak.
         weight_decay: decoupled, on matrices.
@@ -185,6 +187,7 @@ class OptimConfig:
     optimizer: str = "adamw"
     peak_lr: float = 1.5e-3
     muon_lr: float = 3e-3
+    head_lr: float = 0.0
     warmup_steps: int = 200
     hold: float = 0.4
     weight_decay: float = 0.01
@@ -217,6 +220,7 @@ class OptimConfig:
             "even numbers of frames, 0 for full",
         )
         _require(all(r >= 0 for r in self.look_ahead), "optim.look_ahead", self.look_ahead, "0 or more frames")
+        _require(self.head_lr >= 0, "optim.head_lr", self.head_lr, "0 or more")
         _require(self.local_steps >= 1, "optim.local_steps", self.local_steps, "1 or more")
         _require(self.consistency >= 0, "optim.consistency", self.consistency, "0 or more")
         _require(self.distillation >= 0, "optim.distillation", self.distillation, "0 or more")

@@ -9,6 +9,7 @@ from edge_asr.training.config import OptimConfig
 from edge_asr.training.muon import Muon
 
 OUTPUTS = (".exit.", "subsampling", "phones.")  # matrices that Muon is not for: input and output layers
+HEADS = ("teacher.", "phones.")  # of the losses on streams, beside the model
 
 Optimizers = list[tuple[torch.optim.Optimizer, float]]
 
@@ -17,11 +18,13 @@ def build_optimizers(model: nn.Module, config: OptimConfig, muon_dtype: torch.dt
     """Optimisers with their peak learning rates; weight decay on matrices only.
 
     With ``muon`` the encoder's matrices go to Muon (``muon_dtype``: to orthogonalise in) and everything else (vectors,
-    convolutions, output layers) to AdamW.
+    convolutions, output layers) to AdamW, and with ``head_lr`` the heads to one of their own.
     """
-    matrices, muon, vectors = [], [], []
+    matrices, muon, vectors, heads = [], [], [], []
     for name, p in model.named_parameters():
-        if p.ndim < 2:
+        if config.head_lr and name.startswith(HEADS):
+            heads.append(p)
+        elif p.ndim < 2:
             vectors.append(p)
         elif config.optimizer == "muon" and p.ndim == 2 and not any(part in name for part in OUTPUTS):
             muon.append(p)
@@ -37,6 +40,8 @@ def build_optimizers(model: nn.Module, config: OptimConfig, muon_dtype: torch.dt
     if muon:
         optimizer = Muon(muon, lr=config.muon_lr, weight_decay=config.weight_decay, dtype=muon_dtype)
         result.append((optimizer, config.muon_lr))
+    if heads:
+        result.append((torch.optim.AdamW(heads, lr=config.head_lr, betas=(0.9, config.beta2), eps=1e-9), config.head_lr))
     return result
 
 

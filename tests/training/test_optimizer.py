@@ -50,3 +50,13 @@ def test_every_parameter_has_one_optimizer(name: str) -> None:
     assert len(optimizers) == (2 if name == "muon" else 1)
     held = [id(p) for optimizer, _ in optimizers for group in optimizer.param_groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in model.parameters())
+
+
+def test_heads_have_a_rate_of_their_own() -> None:
+    parts = {"model": torch.nn.Linear(4, 4), "phones": torch.nn.Linear(4, 3), "teacher": torch.nn.Linear(4, 5)}
+    optimizers = build_optimizers(torch.nn.ModuleDict(parts), OptimConfig(optimizer="muon", head_lr=0.1))
+    rates = {id(p): peak for o, peak in optimizers for group in o.param_groups for p in group["params"]}
+    assert len(rates) == 6
+    for name in ("phones", "teacher"):
+        assert {rates[id(p)] for p in parts[name].parameters()} == {0.1}
+    assert 0.1 not in {rates[id(p)] for p in parts["model"].parameters()}

@@ -9,10 +9,15 @@ from edge_asr.errors import DataError
 
 _ARPABET = "AA AE AH AO AW AY B CH D DH EH ER EY F G HH IH IY JH K L M N NG OW OY P R S SH T TH UH UW V W Y Z ZH"
 
-PHONES = tuple(_ARPABET.split())
-"""ARPAbet without stress; a phone's id is its place here plus one, and 0 is blank."""
+_PLAIN = tuple(_ARPABET.split())
 
-_IDS = {phone: number for number, phone in enumerate(PHONES, start=1)}
+PHONES = (*_PLAIN, *(f"▁{phone}" for phone in _PLAIN))
+"""ARPAbet without stress, within a word and, with ``▁``, at its start; an id is a place here plus one, 0 is blank.
+
+With starts marked, phones say where words end as word pieces do, and the same search can read them.
+"""
+
+_IDS = {phone: number for number, phone in enumerate(_PLAIN, start=1)}
 _STRESS = re.compile(r"[012]$")
 _VOICELESS = {"P", "T", "K", "F", "TH"}
 _SIBILANTS = {"S", "Z", "SH", "ZH", "CH", "JH"}
@@ -22,11 +27,11 @@ class Pronunciations:
     """Words and their phones.
 
     Args:
-        words: upper-case word → phone ids.
+        words: upper-case word → ids of phones without marks.
 
     Example:
         >>> Pronunciations({"A": [3], "CAT": [20, 2, 31]}).encode("A CAT'S")
-        [3, 20, 2, 31, 29]
+        [42, 59, 2, 31, 29]
     """
 
     def __init__(self, words: dict[str, list[int]]) -> None:
@@ -54,7 +59,7 @@ class Pronunciations:
             wrong = next((phone for phone in plain if phone not in _IDS), None)
             if wrong is not None or not plain:
                 what = "no phones" if wrong is None else f"the phone {wrong!r}"
-                raise DataError(f"pronunciations {str(path)!r}, line {number}: {what}; allowed: {' '.join(PHONES)}")
+                raise DataError(f"pronunciations {str(path)!r}, line {number}: {what}; allowed: {' '.join(_PLAIN)}")
             words[word.upper()] = [_IDS[phone] for phone in plain]
         if not words:
             raise DataError(f"pronunciations {str(path)!r} hold no word")
@@ -67,7 +72,7 @@ class Pronunciations:
             found = self.words.get(word) or self._possessive(word)
             if found is None:
                 return None
-            ids += found
+            ids += [found[0] + len(_PLAIN), *found[1:]]
         return ids
 
     def _possessive(self, word: str) -> list[int] | None:
@@ -75,6 +80,6 @@ class Pronunciations:
         stem = self.words.get(word.removesuffix("'S")) if word.endswith("'S") else None
         if stem is None:
             return None
-        last = PHONES[stem[-1] - 1]
+        last = _PLAIN[stem[-1] - 1]
         ending = ["S"] if last in _VOICELESS else ["AH", "Z"] if last in _SIBILANTS else ["Z"]
         return [*stem, *(_IDS[phone] for phone in ending)]

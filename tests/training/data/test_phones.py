@@ -38,12 +38,12 @@ def spell(ids: list[int] | None) -> str:
 @pytest.mark.parametrize(
     ("text", "phones"),
     [
-        ("A CAT", "AH K AE T"),  # the first of two pronunciations, without stress
-        ("'EM", "AH M"),
-        ("CAT'S", "K AE T S"),
-        ("DOG'S", "D AO G Z"),
-        ("HORSE'S", "HH AO R S AH Z"),
-        ("cat", "K AE T"),
+        ("A CAT", "▁AH ▁K AE T"),  # the first of two pronunciations, without stress
+        ("'EM", "▁AH M"),
+        ("CAT'S", "▁K AE T S"),
+        ("DOG'S", "▁D AO G Z"),
+        ("HORSE'S", "▁HH AO R S AH Z"),
+        ("cat", "▁K AE T"),
         ("", ""),
     ],
 )
