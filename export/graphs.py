@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
+from edge_asr.model.config import ModelConfig
 from edge_asr.model.encoder import TwoSpeedSplitformer
 from edge_asr.model.frontend import HOP, OVERLAP
 from edge_asr.model.layers import exit_stats
@@ -21,7 +22,7 @@ OPSET = 20
 
 
 class TrunkGraph(nn.Module):
-    """The trunk with its state as flat inputs and outputs, and stats beside the log-probabilities."""
+    """The trunk with its state as flat inputs and outputs, and stats beside what its exit says."""
 
     def __init__(self, trunk: Trunk) -> None:
         super().__init__()
@@ -29,12 +30,12 @@ class TrunkGraph(nn.Module):
         self.names = list(trunk.state_shapes())
 
     def forward(self, frames: Tensor, n_valid: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        hidden, memory, log_probs, following = self.trunk(frames, n_valid, dict(zip(self.names, state, strict=True)))
-        return (hidden, memory, log_probs, exit_stats(log_probs), *(following[name] for name in self.names))
+        hidden, memory, said, following = self.trunk(frames, n_valid, dict(zip(self.names, state, strict=True)))
+        return (hidden, memory, *_spoken(self.trunk.config, said), *(following[name] for name in self.names))
 
 
 class SegmentGraph(nn.Module):
-    """A deep segment with stats beside its log-probabilities."""
+    """A deep segment with stats beside what its exit says."""
 
     def __init__(self, segment: DeepSegment) -> None:
         super().__init__()
@@ -43,8 +44,19 @@ class SegmentGraph(nn.Module):
     def forward(
         self, frames: Tensor, window: Tensor, n_valid: Tensor, n_left: Tensor, n_right: Tensor
     ) -> tuple[Tensor, ...]:
-        hidden, log_probs = self.segment(frames, window, n_valid, n_left, n_right)
-        return hidden, log_probs, exit_stats(log_probs)
+        hidden, said = self.segment(frames, window, n_valid, n_left, n_right)
+        return hidden, *_spoken(self.segment.config, said)
+
+
+def spoken_outputs(config: ModelConfig) -> list[str]:
+    """Names of what an exit says; the last one only where it has phones."""
+    return ["log_probs", "stats", *(["phone_log_probs"] if config.phones else [])]
+
+
+def _spoken(config: ModelConfig, said: Tensor) -> tuple[Tensor, ...]:
+    pieces = said[..., : config.vocabulary] if config.phones else said
+    phones = (said[..., config.vocabulary :],) if config.phones else ()
+    return pieces, exit_stats(pieces), *phones
 
 
 def save_graph(
@@ -120,7 +132,7 @@ def export_segments(encoder: TwoSpeedSplitformer, folder: Path) -> list[Path]:
         TrunkGraph(trunk),
         (frames, two, *(state[name] for name in names)),
         trunk_inputs(trunk),
-        ["hidden", "memory", "log_probs", "stats", *(f"next_{name}" for name in names)],
+        ["hidden", "memory", *spoken_outputs(config), *(f"next_{name}" for name in names)],
         ({0: Dim.DYNAMIC, 1: Dim.DYNAMIC}, {0: Dim.DYNAMIC}, tuple({0: Dim.DYNAMIC} for _ in names)),
     )
     window = torch.randn(2, config.history + 16 + 8, 3 * config.dim)
@@ -132,7 +144,7 @@ def export_segments(encoder: TwoSpeedSplitformer, folder: Path) -> list[Path]:
             SegmentGraph(segment),
             (frames, window, two, left, right),
             DEEP_INPUTS,
-            ["hidden", "log_probs", "stats"],
+            ["hidden", *spoken_outputs(config)],
             (
                 {0: Dim.DYNAMIC, 1: Dim.DYNAMIC},
                 {0: Dim.DYNAMIC, 1: Dim.DYNAMIC},

@@ -12,27 +12,30 @@ import numpy.typing as npt
 from rich.console import Console
 
 from edge_asr.bundle.bundle import Bundle, sha256_of
-from edge_asr.decoding.lexicon import SPECIALS, TERMINAL
+from edge_asr.decoding.lexicon import SPECIALS
 from edge_asr.decoding.lm_file import write_lm_file
-from edge_asr.decoding.ngram import FORMAT, MAX_ORDER, MIN_BACKOFF_BITS, NgramModel
+from edge_asr.decoding.ngram import FORMAT, MAX_ORDER, MIN_BACKOFF_BITS, SPECIAL_WORDS, NgramModel
 from edge_asr.errors import DataError, EdgeAsrError
 from export.arpa import Arpa, Order, read_arpa
+from export.pronunciations import TABLE, VARIANTS, Dictionary
+from export.tries import build_trie, phone_arrays
 
 BLOCKS = (256, 64, 16, 4, 1)
-NAMES = ("<unk>", "<s>", "</s>")
 
 Ints = npt.NDArray[np.int64]
 
 
-def convert(arpa: Arpa, out: Path) -> dict[str, Any]:
+def convert(arpa: Arpa, out: Path, pronunciations: Dictionary | None = None) -> dict[str, Any]:
     """Writes a language-model file.
 
     Args:
         arpa: The model. Unigrams are kept exactly, and so are other values if there are at most 256 (128).
         out: The file.
+        pronunciations: How its words are said; without, the file has no trie of phones.
 
     Returns:
-        The header that was written; ``steps`` holds the largest error of each quantiser.
+        The header that was written; ``steps`` holds the largest error of each quantiser, ``pronounced`` says how
+        many words have a pronunciation.
 
     Raises:
         DataError: For a model that the format can't hold.
@@ -41,7 +44,7 @@ def convert(arpa: Arpa, out: Path) -> dict[str, Any]:
     if order > MAX_ORDER:
         raise DataError(f"the model is of order {order}; allowed: 1 to {MAX_ORDER}")
     ids, letters, counts = build_trie(arpa.vocabulary)
-    words = int((counts & TERMINAL != 0).sum()) + SPECIALS
+    words = len(set(arpa.vocabulary) - set(SPECIAL_WORDS)) + SPECIALS
     shift = 32 - max(1, (words - 1).bit_length())
     prob_bits = min(8, shift - MIN_BACKOFF_BITS)
     backoff_bits = min(8, shift - prob_bits)
@@ -63,7 +66,7 @@ def convert(arpa: Arpa, out: Path) -> dict[str, Any]:
     missing = place < 0
     if missing.any():
         raise DataError(
-            f"the model lacks {', '.join(name for name, gone in zip(NAMES, missing, strict=False) if gone)}"
+            f"the model lacks {', '.join(name for name, gone in zip(SPECIAL_WORDS, missing, strict=False) if gone)}"
         )
     arrays["probs_1"], arrays["backoffs_1"] = unigrams.probs[place], unigrams.backoffs[place]
     parents: list[tuple[Ints, Ints]] = []  # of each order, the child counts' owners
@@ -86,7 +89,13 @@ def convert(arpa: Arpa, out: Path) -> dict[str, Any]:
         arrays[f"child_bases_{n}"] = bases.astype(np.uint32)
         arrays[f"child_offsets_{n}"] = (starts - np.repeat(bases, block)[: len(starts)]).astype(np.uint16)
         arrays[f"entries_{n + 1}"] = entries[n + 1]
-    header = {"format": FORMAT, "order": order, "words": words, "block": block, "counts": sizes, "steps": steps}
+    header: dict[str, Any] = {"format": FORMAT, "order": order, "words": words, "block": block, "counts": sizes}
+    header["steps"] = steps
+    if pronunciations is not None:
+        said = {int(ids[i]): pronunciations.say(w) for i, w in enumerate(arpa.vocabulary) if w not in SPECIAL_WORDS}
+        ways = {word: found for word, found in said.items() if found}
+        header |= {"phones": TABLE, "pronounced": len(ways)}
+        arrays |= phone_arrays(ways, arrays["probs_1"])
     write_lm_file(out, header, arrays)
     NgramModel.load(out)
     return header
@@ -119,51 +128,6 @@ def _block(all_starts: list[Ints]) -> int:
         if all((s - np.repeat(s[::block], block)[: len(s)]).max() < 1 << 16 for s in all_starts):
             return block
     raise AssertionError("a block of one entry has offset 0")
-
-
-def build_trie(vocabulary: tuple[str, ...]) -> tuple[Ints, npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
-    """Builds the letter trie.
-
-    Args:
-        vocabulary: Words, ``<unk>``, ``<s>`` and ``</s>`` among them.
-
-    Returns:
-        Each word's id, and the trie's letters and counts, breadth-first.
-
-    Raises:
-        DataError: For a word with characters beyond Latin-1.
-    """
-    place = {word: index for index, word in enumerate(vocabulary)}
-    plain = sorted(word for word in vocabulary if word not in NAMES)
-    bad = next((word for word in plain if any(ord(char) > 255 for char in word)), None)
-    if bad is not None:
-        raise DataError(f"the word {bad!r} has a character beyond Latin-1, which the format can't hold")
-    ids = np.zeros(len(vocabulary), dtype=np.int64)
-    for number, name in enumerate(NAMES):
-        if name in place:
-            ids[place[name]] = number
-    letters, counts = bytearray([0]), bytearray()
-    level, depth, words = [(0, len(plain))], 0, SPECIALS
-    while level:
-        following = []
-        for low, high in level:
-            ends = 0
-            if low < high and len(plain[low]) == depth:
-                ids[place[plain[low]]] = words
-                words, low, ends = words + 1, low + 1, TERMINAL
-            children = 0
-            while low < high:
-                letter, first = plain[low][depth], low
-                while low < high and plain[low][depth] == letter:
-                    low += 1
-                letters.append(ord(letter))
-                following.append((first, low))
-                children += 1
-            if children >= TERMINAL:
-                raise DataError(f"more than {TERMINAL - 1} letters go on from one spelling")
-            counts.append(children | ends)
-        level, depth = following, depth + 1
-    return ids, np.frombuffer(bytes(letters), np.uint8), np.frombuffer(bytes(counts), np.uint8)
 
 
 def quantiser(values: npt.NDArray[np.float32], most: int) -> npt.NDArray[np.float32]:
@@ -225,6 +189,10 @@ def main(arguments: list[str] | None = None) -> int:
     target = parser.add_mutually_exclusive_group(required=True)
     target.add_argument("--out", type=Path, help="the file to write")
     target.add_argument("--bundle", type=Path, help="write DIR/LANGUAGE.lm and list it in DIR/bundle.json")
+    parser.add_argument("--pronunciations", type=Path, metavar="DICT", help="dictionary in CMUdict's format")
+    parser.add_argument(
+        "--variants", type=int, default=VARIANTS, metavar="N", help="of them at most N a word (default: %(default)s)"
+    )
     parser.add_argument("--about", default="", help="for the model card: text, its source and its licence")
     args = parser.parse_args(arguments)
     console = Console(stderr=True, highlight=False)
@@ -232,7 +200,8 @@ def main(arguments: list[str] | None = None) -> int:
         out = args.out or args.bundle / f"{Bundle.load(args.bundle).spec.language}.lm"
         if not out.parent.is_dir():
             raise DataError(f"--out {str(out)!r}: there is no directory {str(out.parent)!r}")
-        header = convert(read_arpa(args.arpa), out)
+        said = Dictionary.read(args.pronunciations, args.variants) if args.pronunciations else None
+        header = convert(read_arpa(args.arpa), out, said)
         counts = ", ".join(f"{count:,} {n}-grams" for n, count in enumerate(header["counts"], start=1))
         if args.bundle:
             add_to_bundle(out, args.bundle)
@@ -241,6 +210,10 @@ def main(arguments: list[str] | None = None) -> int:
         console.print(f"error: {error}", markup=False)
         return 1
     console.print(f"wrote {out}: {out.stat().st_size / 1e6:.2f} MB, {counts}")
+    if "pronounced" in header:
+        words = header["words"] - SPECIALS
+        share = header["pronounced"] / max(1, words)
+        console.print(f"pronunciations of {header['pronounced']:,} of {words:,} words ({share:.1%})")
     worst = ", ".join(f"{name} {step:.4f}" for name, step in header["steps"].items())
     console.print(f"largest error of each quantiser (log10): {worst}")
     return 0

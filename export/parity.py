@@ -12,6 +12,7 @@ import torch
 from edge_asr.bundle.bundle import Bundle
 from edge_asr.errors import DataError
 from edge_asr.exits.fixed import FixedPolicy
+from edge_asr.exits.view import ExitView
 from edge_asr.model.frontend import HOP, OVERLAP
 from edge_asr.model.model import AsrModel
 from edge_asr.runtime.encoder import EncoderStream
@@ -43,7 +44,7 @@ class Parity:
 
 
 def torch_log_probs(model: AsrModel, pcm: Array, tail: int, chunk: int | None, look_ahead: int) -> Array:
-    """The parallel forward on PCM (N,), padded as the runtime pads it: (exits, T, V)."""
+    """The parallel forward on PCM (N,), padded as the runtime pads it: (exits, T, V + P)."""
     frames = -(-len(pcm) // HOP) + tail
     padded = np.zeros(frames * HOP + OVERLAP, dtype=np.float32)
     padded[: len(pcm)] = pcm
@@ -55,27 +56,28 @@ def torch_log_probs(model: AsrModel, pcm: Array, tail: int, chunk: int | None, l
 
 
 def runtime_log_probs(bundle: Bundle, engine: OnnxEngine, pcm: Array, chunk: int | None) -> Array:
-    """What the runtime computes chunk by chunk, every exit: (exits, T, V)."""
+    """What the runtime computes chunk by chunk, every exit: (exits, T, V + P), word pieces and then phones."""
     stream = EncoderStream(bundle, engine, FixedPolicy(bundle.spec.encoder.exits), chunk_frames=chunk, all_exits=True)
     chunks = stream.push(pcm) + stream.flush()
-    return np.concatenate([c.all_log_probs for c in chunks if c.all_log_probs is not None], axis=1)
+    return np.concatenate([np.stack([_said(view) for view in c.views]) for c in chunks], axis=1)
 
 
-def compare(precision: str, chunk: int | None, ours: Array, reference: Array) -> Parity:
-    """Compares two (exits, T, V) arrays of log-probabilities."""
+def _said(view: ExitView) -> Array:
+    return view.log_probs if view.phones is None else np.concatenate([view.log_probs, view.phones], axis=1)
+
+
+def compare(precision: str, chunk: int | None, ours: Array, reference: Array, vocabulary: int) -> Parity:
+    """Compares two (exits, T, V + P) arrays of log-probabilities; word pieces and phones alike, the worse counts."""
     if ours.shape != reference.shape:
         raise DataError(
             f"parity, {precision}: the runtime gives {ours.shape} log-probabilities, torch {reference.shape}"
         )
-    difference = np.abs(np.exp(ours) - np.exp(reference))
-    same = ours.argmax(axis=-1) == reference.argmax(axis=-1)
-    return Parity(
-        precision,
-        chunk,
-        float(difference.max()),
-        float((difference.sum(axis=-1) / 2).mean(axis=-1).max()),
-        float(same.mean(axis=-1).min()),
-    )
+    largest, variations, agreements = float(np.abs(np.exp(ours) - np.exp(reference)).max()), [], []
+    for part in (slice(vocabulary), slice(vocabulary, None))[: 1 if ours.shape[-1] == vocabulary else 2]:
+        a, b = ours[..., part], reference[..., part]
+        variations.append((np.abs(np.exp(a) - np.exp(b)).sum(axis=-1) / 2).mean(axis=-1).max())
+        agreements.append((a.argmax(axis=-1) == b.argmax(axis=-1)).mean(axis=-1).min())
+    return Parity(precision, chunk, largest, float(np.max(variations)), float(np.min(agreements)))
 
 
 def check_parity(model: AsrModel, path: Path, pcm: Array) -> list[Parity]:
@@ -97,7 +99,8 @@ def check_parity(model: AsrModel, path: Path, pcm: Array) -> list[Parity]:
             reference = torch_log_probs(
                 model, pcm, bundle.spec.encoder.tail_frames, chunk, bundle.spec.encoder.look_ahead
             )
-            result = compare(precision, chunk, runtime_log_probs(bundle, engine, pcm, chunk), reference)
+            ours = runtime_log_probs(bundle, engine, pcm, chunk)
+            result = compare(precision, chunk, ours, reference, bundle.spec.tokens.size)
             if precision == "float32" and not result.largest <= FLOAT_TOLERANCE:
                 raise DataError(
                     f"parity, float32: posteriors differ by {result.largest:.2e}; allowed: {FLOAT_TOLERANCE:.0e}"

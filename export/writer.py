@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import edge_asr
+from edge_asr.decoding.tokens import BLANK
 from edge_asr.errors import DataError
 from edge_asr.model.config import SIDE
 from edge_asr.model.frontend import HOP, OVERLAP
 from edge_asr.model.logmel import SAMPLE_RATE
 from edge_asr.model.model import AsrModel, two_speed
+from edge_asr.training.phones import PHONES
 from edge_asr.training.tokenizer import Tokenizer
 from export.costs import Cost, count_macs
 from export.graphs import DEEP_INPUTS, export_frontend, export_segments, trunk_inputs
@@ -57,8 +59,13 @@ def sha256(path: Path) -> str:
 
 
 def write_graphs(model: AsrModel, tokenizer: Tokenizer, out: Path, say: Callable[[str], None]) -> None:
-    """Writes tokens and graphs, float32 and int8."""
+    """Writes tokens, phones where the model has them, and graphs, float32 and int8."""
     (out / "tokens.txt").write_text("\n".join(tokenizer.pieces()) + "\n", encoding="utf-8")
+    if model.config.phones:
+        names = [BLANK, *PHONES]
+        if model.config.phones != len(names):
+            raise DataError(f"the model's exits give {model.config.phones} phones; allowed: {len(names)}, or none")
+        (out / "phones.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
     say("frontend")
     export_frontend(model, out / "frontend.onnx")
     say(f"{model.config.exits} segments, float32")
@@ -151,6 +158,7 @@ def write_manifest(
             "full_max_frames": options.full_max,
         },
         "tokens": {"file": "tokens.txt", "size": c.vocabulary, "blank": 0},
+        **({"phones": {"file": "phones.txt", "size": c.phones, "blank": 0}} if c.phones else {}),
         "segments": segments,
         "default_precision": "int8" if "int8" in segments else "float32",
         "exits": exits,

@@ -4,7 +4,8 @@
     python scripts/average.py models/en-tiny.safetensors RUN/last.pt --shares 0.3 0.7 --out RUN/average.pt
 
 Checkpoints of one run, or what a run began with (.pt or .safetensors) and where it ended (Wortsman et al. 2022,
-arXiv 2109.01903). Everything but the averaged weights (the optimiser, the place in the schedule) is the last one's.
+arXiv 2109.01903). Everything but the averaged weights (the optimiser, the place in the schedule) is the last one's,
+and so are phone heads that an earlier one lacks.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 from edge_asr.errors import DataError, EdgeAsrError, OptionError
 from edge_asr.training.checkpoint import read_checkpoint, save_checkpoint
 from edge_asr.training.weights import load_weights
+
+PHONES = ".exit.phones."
 
 
 def average(paths: list[Path], out: Path, shares: list[float] | None = None) -> None:
@@ -34,6 +37,7 @@ def average(paths: list[Path], out: Path, shares: list[float] | None = None) -> 
     total = {name: p.double() * shares[-1] if p.is_floating_point() else p for name, p in last.items()}
     for path, share in zip(paths[:-1], shares[:-1], strict=True):
         other = load_weights(path)[0].state_dict() if path.suffix == ".safetensors" else read_checkpoint(path)["ema"]
+        other |= {name: p for name, p in last.items() if PHONES in name and name not in other}
         if {n: p.shape for n, p in other.items()} != {n: p.shape for n, p in total.items()}:
             raise DataError(f"checkpoint {str(path)!r} holds other weights than {str(paths[-1])!r}")
         total = {name: p + share * other[name] if p.is_floating_point() else p for name, p in total.items()}

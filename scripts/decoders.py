@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from log_probs import Kept, read
 
 from edge_asr.decoding.beam_config import BeamConfig
-from edge_asr.decoding.decoder import BEAM, DEFAULTS, GREEDY, LM, Decoder
+from edge_asr.decoding.decoder import BEAM, DEFAULTS, GREEDY, LM, PHONE_SEARCH, Decoder
 from edge_asr.decoding.decoding import Decoded
 from edge_asr.decoding.hotwords import Hotword
 from edge_asr.decoding.ngram import NgramModel
@@ -61,8 +61,10 @@ def run(decoder: Decoder, kept: Sequence[Kept], hotwords: Sequence[Hotword] = ()
     for utterance in kept:
         decoding = decoder.start(hotwords)
         shown: list[str] = []
-        for start in range(0, len(utterance.log_probs), CHUNK):
-            chunk = utterance.log_probs[start : start + CHUNK]
+        said = utterance.phones if decoding.phones else utterance.log_probs
+        assert said is not None
+        for start in range(0, len(said), CHUNK):
+            chunk = said[start : start + CHUNK]
             started = time.process_time()
             decoding.push(chunk)
             seconds += time.process_time() - started
@@ -79,7 +81,14 @@ def run(decoder: Decoder, kept: Sequence[Kept], hotwords: Sequence[Hotword] = ()
     return Run(decoded, seconds, taken_back / max(1, words))
 
 
-def table(kept: Sequence[Kept], pieces: tuple[str, ...], lm: NgramModel, widths: Iterable[int], encoder: float) -> None:
+def table(
+    kept: Sequence[Kept],
+    pieces: tuple[str, ...],
+    lm: NgramModel,
+    widths: Iterable[int],
+    encoder: float,
+    phones: tuple[str, ...] | None,
+) -> None:
     """Prints word error rate and CPU time of every decoder and width."""
     audio = sum(k.seconds for k in kept)
     print("| decoder | width | WER % | sub | del | ins | ms per second | of the encoder | taken back % |")
@@ -112,13 +121,21 @@ def table(kept: Sequence[Kept], pieces: tuple[str, ...], lm: NgramModel, widths:
         decoder = Decoder(LM, pieces, lm=lm, config=replace(open_words, width=width))
         row("lm", str(width), decoder)
         plain = replace(open_words, blank_penalty=0.0, acoustic_scale=1.0, lm_weight=0.6, word_bonus=1.5, width=width)
+        if phones and lm.phones is not None:
+            config = replace(PHONE_SEARCH, width=width)
+            row("lm on phones", str(width), Decoder(LM, pieces, lm=lm, config=config, phones=phones))
         row("lm, frames as they are", str(width), Decoder(LM, pieces, lm=lm, config=plain))  # its best other weights
         row("lm + lexicon", str(width), Decoder(LM, pieces, lm=lm, config=replace(closed, width=width)))
         row("lm + hotwords", str(width), decoder, phrases)
 
 
 def tune(
-    kept: Sequence[Kept], pieces: tuple[str, ...], lm: NgramModel, config: BeamConfig, rounds: int = 2
+    kept: Sequence[Kept],
+    pieces: tuple[str, ...],
+    lm: NgramModel,
+    config: BeamConfig,
+    phones: tuple[str, ...] | None,
+    rounds: int = 2,
 ) -> BeamConfig:
     """Looks for better weights, one at a time, in steps that get smaller."""
     steps = {"blank_penalty": 0.5, "acoustic_scale": 0.1, "lm_weight": 0.1, "word_bonus": 0.5, "unknown_penalty": 2.0}
@@ -126,7 +143,7 @@ def tune(
 
     def rate(candidate: BeamConfig) -> float:
         if candidate not in known:
-            known[candidate] = run(Decoder(LM, pieces, lm=lm, config=candidate), kept).errors(kept).rate
+            known[candidate] = run(Decoder(LM, pieces, lm=lm, config=candidate, phones=phones), kept).errors(kept).rate
             shown = ", ".join(f"{name} {getattr(candidate, name):.3g}" for name in steps)
             print(f"{100 * known[candidate]:.2f} %  {shown}", flush=True)
         return known[candidate]
@@ -226,11 +243,10 @@ def measure_hotwords(kept: Sequence[Kept], pieces: tuple[str, ...], lm: NgramMod
         print(f"| {cells} | {1000 * result.seconds / audio:.2f} |", flush=True)
 
 
-def measure_known(kept: Sequence[Kept], pieces: tuple[str, ...], lm: NgramModel, manifests: Sequence[Path]) -> None:
-    """Prints how many words are missed, by how often the manifests' transcripts hold them."""
+def measure_known(kept: Sequence[Kept], decoders: Sequence[Decoder], manifests: Sequence[Path]) -> None:
+    """Prints how many words are missed, greedily and with ``lm``, by how often the manifests' transcripts hold them."""
     counts = count_words(manifests)
     print(f"{sum(counts.values()):,} words, {len(counts):,} different ones, in {len(manifests)} manifests")
-    decoders = (Decoder(GREEDY, pieces), Decoder(LM, pieces, lm=lm, config=DEFAULTS[LM]))
     hits = [
         (counts[word], i, hit)
         for i, decoder in enumerate(decoders)
@@ -257,35 +273,37 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth utterance only")
     parser.add_argument("--widths", type=int, nargs="+", default=[8, 16, 32])
     parser.add_argument("--lexicon", action="store_true", help="tune with the lexicon")
+    parser.add_argument("--pieces", action="store_true", help="lm reads word pieces although there are phones")
     for name in ("tune", "confidence", "hotwords"):
         parser.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--plot", type=Path, metavar="PNG", help="reliability plot of --confidence")
     parser.add_argument("--known", type=Path, nargs="+", metavar="MANIFEST", help=".jsonl of training transcripts")
     args = parser.parse_args()
     try:
-        kept, pieces, encoder = read(args.file)
+        kept, pieces, encoder, phones = read(args.file)
         share = sum(k.seconds for k in kept[:: args.every]) / sum(k.seconds for k in kept)
         kept = kept[:: args.every]
         lm = NgramModel.load(args.lm)
-        config = replace(DEFAULTS[LM], lexicon=args.lexicon)
+        heard = None if args.pieces or lm.phones is None else phones
+        config = replace(DEFAULTS[LM] if heard is None else PHONE_SEARCH, lexicon=args.lexicon)
+        decoders = {LM: Decoder(LM, pieces, lm=lm, config=config, phones=heard), GREEDY: Decoder(GREEDY, pieces)}
 
         def confidence() -> None:
-            decoders = {LM: Decoder(LM, pieces, lm=lm, config=config), GREEDY: Decoder(GREEDY, pieces)}
             results = {name: fit_confidence(kept, pieces, decoder) for name, decoder in decoders.items()}
             if args.plot:
                 draw_reliability(results, args.plot)
 
         jobs: list[tuple[bool, Callable[[], object]]] = [
-            (args.tune, lambda: print(tune(kept, pieces, lm, config))),
+            (args.tune, lambda: print(tune(kept, pieces, lm, config, heard))),
             (args.confidence, confidence),
-            (args.hotwords, lambda: measure_hotwords(kept, pieces, lm, config)),
-            (bool(args.known), lambda: measure_known(kept, pieces, lm, args.known)),
+            (args.hotwords, lambda: measure_hotwords(kept, pieces, lm, DEFAULTS[LM])),
+            (bool(args.known), lambda: measure_known(kept, (decoders[GREEDY], decoders[LM]), args.known)),
         ]
         for wanted, job in jobs:
             if wanted:
                 job()
         if not any(wanted for wanted, _ in jobs):
-            table(kept, pieces, lm, args.widths, encoder * share)
+            table(kept, pieces, lm, args.widths, encoder * share, phones)
     except EdgeAsrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

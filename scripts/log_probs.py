@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,18 +32,35 @@ class Kept:
         text: What is said in it.
         seconds: Its length.
         log_probs: (T, V) float32.
+        phones: (T, P) float32 log-probabilities of phones, where the model has them.
     """
 
     id: str
     text: str
     seconds: float
     log_probs: npt.NDArray[np.float32]
+    phones: npt.NDArray[np.float32] | None = None
 
 
-def write(path: Path, kept: Sequence[Kept], pieces: Sequence[str], encoder_seconds: float) -> None:
-    """Writes utterances, the token table, and how long the encoder took for them (float16 on disk)."""
+class Log(NamedTuple):
+    """A file's contents: utterances, the token table, the encoder's seconds, and the table of phones, if any."""
+
+    kept: list[Kept]
+    pieces: tuple[str, ...]
+    encoder_seconds: float
+    phones: tuple[str, ...] | None
+
+
+def write(path: Path, log: Log) -> None:
+    """Writes a log (log-probabilities as float16)."""
+    kept, pieces, encoder_seconds, phones = log
+    heard: dict[str, Any] = {}
+    if phones is not None:
+        said = [k.phones for k in kept if k.phones is not None]
+        heard = {"phone_log_probs": np.concatenate(said).astype(np.float16), "phones": np.array(phones)}
     np.savez_compressed(
         path,
+        **heard,
         ids=np.array([k.id for k in kept]),
         texts=np.array([k.text for k in kept]),
         seconds=np.array([k.seconds for k in kept]),
@@ -54,18 +71,23 @@ def write(path: Path, kept: Sequence[Kept], pieces: Sequence[str], encoder_secon
     )
 
 
-def read(path: Path) -> tuple[list[Kept], tuple[str, ...], float]:
-    """Reads what `write` wrote: utterances, pieces, the encoder's seconds.
+def read(path: Path) -> Log:
+    """Reads what `write` wrote.
 
     Raises:
         DataError: If the file isn't such a one.
     """
     try:
         with np.load(path, allow_pickle=False) as file:
-            parts = np.split(file["log_probs"].astype(np.float32), np.cumsum(file["frames"])[:-1])
-            rows = zip(file["ids"], file["texts"], file["seconds"], parts, strict=True)
-            kept = [Kept(str(i), str(text), float(seconds), part) for i, text, seconds, part in rows]
-            return kept, tuple(map(str, file["pieces"])), float(file["encoder_seconds"])
+            ends = np.cumsum(file["frames"])[:-1]
+            parts = np.split(file["log_probs"].astype(np.float32), ends)
+            phones = tuple(map(str, file["phones"])) if "phones" in file else None
+            said: list[npt.NDArray[np.float32] | None] = [None] * len(parts)
+            if phones is not None:
+                said[:] = np.split(file["phone_log_probs"].astype(np.float32), ends)
+            rows = zip(file["ids"], file["texts"], file["seconds"], parts, said, strict=True)
+            kept = [Kept(str(i), str(text), float(seconds), part, heard) for i, text, seconds, part, heard in rows]
+            return Log(kept, tuple(map(str, file["pieces"])), float(file["encoder_seconds"]), phones)
     except (OSError, ValueError, KeyError) as error:
         raise DataError(f"{path}: isn't a file of scripts/log_probs.py: {error}") from error
 
@@ -93,8 +115,11 @@ def main() -> int:
             chunks = stream.push(pcm) + stream.flush()
             spent += time.perf_counter() - started
             log_probs = np.concatenate([c.log_probs for c in chunks])
-            kept.append(Kept(utterance.id, utterance.text, len(pcm) / 16_000, log_probs))
-        write(args.out, kept, recognizer.tokens.pieces, spent)
+            said = [c.phones for c in chunks if c.phones is not None]
+            phones = np.concatenate(said) if said else None
+            kept.append(Kept(utterance.id, utterance.text, len(pcm) / 16_000, log_probs, phones))
+        table = None if recognizer.phones is None else recognizer.phones.pieces
+        write(args.out, Log(kept, recognizer.tokens.pieces, spent, table))
         seconds = sum(k.seconds for k in kept)
         print(f"{len(kept)} utterances, {seconds / 60:.1f} min; encoder {1000 * spent / seconds:.1f} ms per second")
     except EdgeAsrError as error:

@@ -62,7 +62,7 @@ def main() -> int:
     parser.add_argument("--widths", type=int, nargs="+", default=[32])
     args = parser.parse_args()
     try:
-        kept, pieces, _ = read(args.file)
+        kept, pieces, *_ = read(args.file)
         kept = kept[:: args.every]
         lm = NgramModel.load(args.lm)
         config = DEFAULTS[LM]

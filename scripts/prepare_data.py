@@ -31,9 +31,9 @@ from edge_asr.evaluation.normaliser import comparable
 from edge_asr.model.logmel import LogMel
 from edge_asr.training.data.corpus import AUDIO_SUFFIXES, read_corpus
 from edge_asr.training.data.features import cache_features, read_audio, utterance_mels
-from edge_asr.training.data.phones import Pronunciations
 from edge_asr.training.data.recordings import split_recordings, write_manifest
 from edge_asr.training.data.unpack import Prepared, find_pairs, unpack
+from edge_asr.training.phones import Pronunciations
 
 LONGEST = 20  # seconds: phases[].max_seconds, unless a configuration says otherwise
 

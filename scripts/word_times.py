@@ -37,8 +37,8 @@ def main() -> int:
     parser.add_argument("--every", type=int, default=1, metavar="N", help="take every Nth utterance only")
     args = parser.parse_args()
     try:
-        kept, pieces, _ = read(args.streamed)
-        whole = {k.id: k for k in read(args.full)[0]}
+        kept, pieces, _, phones = read(args.streamed)
+        whole = {k.id: k for k in read(args.full).kept}
         kept = kept[:: args.every]
         missing = [k.id for k in kept if k.id not in whole]
         if missing:
@@ -46,7 +46,7 @@ def main() -> int:
         truth = [words_of(force_align(whole[k.id].log_probs, pieces, k.text), pieces, Confidence()) for k in kept]
         decoders = {GREEDY: Decoder(GREEDY, pieces)}
         if args.lm:
-            decoders[LM] = Decoder(LM, pieces, lm=NgramModel.load(args.lm))
+            decoders[LM] = Decoder(LM, pieces, lm=NgramModel.load(args.lm), phones=phones)
         print("| decoder | right words | start, median error (ms) | 90 % | end, median error (ms) | 90 % |")
         print("| --- | --- | --- | --- | --- | --- |")
         for name, decoder in decoders.items():

@@ -18,7 +18,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from export.pronunciations import TABLE
+
 PIECES = ("<blank>", "▁A", "B", "▁C", "D'", "E")
+PHONES = TABLE
 PAST = 3  # frames that the trunk's state keeps
 
 
@@ -39,6 +42,7 @@ class Sizes:
     allowed: tuple[int, ...] = (8, 16, 32)
     default: int = 16
     full_max_frames: int = 120
+    phones: bool = False
 
 
 class Graph:
@@ -105,8 +109,9 @@ def _frontend(path: Path, sizes: Sizes, rng: np.random.Generator) -> None:
     graph.save(path, {"frames": (frames, ["B", "C", sizes.dim], TensorProto.FLOAT)})
 
 
-def _head(graph: Graph, hidden: str, valid: str, dim: int, rng: np.random.Generator, nan: bool) -> dict[str, Any]:
+def _head(graph: Graph, hidden: str, valid: str, sizes: Sizes, rng: np.random.Generator, nan: bool) -> dict[str, Any]:
     """Gives the outputs of a segment; rows that aren't valid (B, C, 1) become NaN."""
+    dim = sizes.dim
     weight = rng.standard_normal((dim, len(PIECES))) * 2.0
     logits = graph.op("MatMul", hidden, graph.constant(weight))
     logits = graph.op("Add", logits, graph.constant([np.nan if nan else 1.0] + [0.0] * (len(PIECES) - 1)))
@@ -119,11 +124,11 @@ def _head(graph: Graph, hidden: str, valid: str, dim: int, rng: np.random.Genera
     stats = graph.op("Concat", entropy, best, graph.op("Sub", best, second), graph.slice(probs, 0, 1, 2), axis=-1)
     garbage = graph.constant(np.nan)
     result = {}
-    for name, value, width in (
-        ("hidden", hidden, dim),
-        ("log_probs", log_probs, len(PIECES)),
-        ("stats", stats, 4),
-    ):
+    values = [("hidden", hidden, dim), ("log_probs", log_probs, len(PIECES)), ("stats", stats, 4)]
+    if sizes.phones:
+        heard = graph.op("MatMul", hidden, graph.constant(rng.standard_normal((dim, len(PHONES))) * 3.0))
+        values.append(("phone_log_probs", graph.op("LogSoftmax", heard, axis=-1), len(PHONES)))
+    for name, value, width in values:
         result[name] = (graph.op("Where", valid, value, garbage), ["B", "C", width], TensorProto.FLOAT)
     return result
 
@@ -156,7 +161,7 @@ def _trunk(path: Path, sizes: Sizes, rng: np.random.Generator, nan: bool) -> Non
     place = graph.op("Sin", graph.op("Add", rows, graph.column("n_past")))
     hidden = graph.op("Tanh", graph.op("Add", hidden, graph.op("Mul", place, graph.constant(0.3))))
     valid = _valid(graph, "frames")
-    outputs = _head(graph, hidden, valid, dim, rng, nan)
+    outputs = _head(graph, hidden, valid, sizes, rng, nan)
     memory = graph.op("Concat", hidden, graph.op("Mul", hidden, graph.constant(0.5)), "frames", axis=-1)
     memory = graph.op("Where", valid, memory, graph.constant(np.nan))
     outputs["memory"] = (memory, ["B", "C", 3 * dim], TensorProto.FLOAT)
@@ -219,7 +224,7 @@ def _deep(path: Path, sizes: Sizes, rng: np.random.Generator, nan: bool) -> None
     own = graph.op("Where", valid, "frames", zero)
     total = graph.op("Add", graph.op("Mul", own, graph.constant(0.7)), outside)
     total = graph.op("Add", total, graph.op("Add", graph.op("Sin", counts), stray))
-    outputs = _head(graph, graph.op("Tanh", total), valid, dim, rng, nan)
+    outputs = _head(graph, graph.op("Tanh", total), valid, sizes, rng, nan)
     graph.save(path, outputs)
 
 
@@ -251,6 +256,9 @@ def write_fake_bundle(
     files = ["frontend.onnx", "tokens.txt"]
     _frontend(path / "frontend.onnx", sizes, rng)
     (path / "tokens.txt").write_text("\n".join(PIECES) + "\n", encoding="utf-8")
+    if sizes.phones:
+        (path / "phones.txt").write_text("\n".join(PHONES) + "\n", encoding="utf-8")
+        files.append("phones.txt")
     segments: dict[str, list[str]] = {}
     for precision in ("int8", "float32"):
         segments[precision] = []
@@ -287,6 +295,7 @@ def write_fake_bundle(
             "full_max_frames": sizes.full_max_frames,
         },
         "tokens": {"file": "tokens.txt", "size": len(PIECES), "blank": 0},
+        **({"phones": {"file": "phones.txt", "size": len(PHONES), "blank": 0}} if sizes.phones else {}),
         "segments": segments,
         "default_precision": "int8",
         "exits": [

@@ -82,6 +82,11 @@ class Bundle:
         return self.path / self.spec.tokens.file
 
     @property
+    def phones_file(self) -> Path | None:
+        """The table of phones, if exits give those too."""
+        return None if self.spec.phones is None else self.path / self.spec.phones.file
+
+    @property
     def lm_file(self) -> Path | None:
         """The language model's file, if the bundle has one."""
         return None if self.spec.lm is None else self.path / self.spec.lm

@@ -61,7 +61,7 @@ class ChunkSpec:
 
 @dataclass(frozen=True, slots=True)
 class TokensSpec:
-    """The token table: a file with one piece a line, and the id of the blank."""
+    """A token table: a file with one piece (or phone) a line, and the id of the blank."""
 
     file: str
     size: int
@@ -105,6 +105,8 @@ class BundleSpec:
     metrics: Mapping[str, Any]
     lm: str | None = None
     """The language model's file; None if there is none."""
+    phones: TokensSpec | None = None
+    """The table of phones, if exits give those too."""
 
     @classmethod
     def parse(cls, fields: Fields) -> BundleSpec:
@@ -138,6 +140,7 @@ class BundleSpec:
             files=_files(fields.mapping("files")),
             metrics=MappingProxyType(dict(fields.value("metrics"))) if _has_metrics(fields) else MappingProxyType({}),
             lm=fields.mapping("lm").path("file") if "lm" in fields else None,
+            phones=_tokens(fields.mapping("phones")) if "phones" in fields else None,
         )
         if spec.default_precision not in spec.segments:
             have = ", ".join(spec.segments)
@@ -152,6 +155,8 @@ class BundleSpec:
         result = [("frontend.file", self.frontend.file), ("tokens.file", self.tokens.file)]
         if self.lm is not None:
             result.append(("lm.file", self.lm))
+        if self.phones is not None:
+            result.append(("phones.file", self.phones.file))
         for precision, files in self.segments.items():
             result += [(f"segments.{precision}[{i}]", file) for i, file in enumerate(files)]
         return result

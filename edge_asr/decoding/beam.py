@@ -11,7 +11,7 @@ import numpy.typing as npt
 from edge_asr.decoding.beam_config import BeamConfig
 from edge_asr.decoding.greedy import Token
 from edge_asr.decoding.hotwords import HotwordGraph
-from edge_asr.decoding.hypotheses import BREAK, Floats, Hypotheses, Ints, Node
+from edge_asr.decoding.hypotheses import BREAK, WORD, Floats, Hypotheses, Ints, Node
 from edge_asr.decoding.lexicon import OFF, ROOT, Lexicon
 from edge_asr.decoding.ngram import END, UNKNOWN, NgramModel, State
 from edge_asr.decoding.tokens import WORD_START
@@ -64,8 +64,10 @@ class BeamSearch:
         blank: Id of the blank.
         lm: Words and their probabilities; None searches without either.
         lexicon: `Lexicon.build` of the model's trie for these pieces; only without ``lm`` None.
-        ahead: (nodes + 1,) log10 probability of the best word behind a node, `best_words`.
+        ahead: (nodes + 1,) log10 probability of the best word behind a node, `best_through`.
         hotwords: Phrases to prefer.
+        phones: Whether the tokens are phones: the lexicon then says which words end at a node, a word's spelling is the
+            language model's choice among those that sound the same, and histories hold the words beside the tokens.
     """
 
     def __init__(
@@ -78,9 +80,11 @@ class BeamSearch:
         lexicon: Lexicon | None = None,
         ahead: Floats | None = None,
         hotwords: HotwordGraph | None = None,
+        phones: bool = False,
     ) -> None:
         self.config, self._blank, self._lm, self._hot = config, blank, lm, hotwords
-        self._open = lm is None or not config.lexicon
+        self.phones = phones
+        self._open = not phones and (lm is None or not config.lexicon)
         self._penalty = config.unknown_penalty if lm is not None else 0.0
         self._lexicon = Lexicon.empty(pieces) if lexicon is None else lexicon
         self._weight = config.lm_weight * NAT
@@ -90,6 +94,8 @@ class BeamSearch:
         self._ahead[OFF] = self._unknown - self._penalty
         self._starts = np.array([piece.startswith(WORD_START) for piece in pieces])
         texts = [piece.replace(WORD_START, " ") for piece in pieces]
+        if phones:  # their names are no letters: N and G are not NG
+            texts = [" "[: piece.startswith(WORD_START)] + chr(256 + token) for token, piece in enumerate(pieces)]
         self._factor = np.array([pow(_BASE, len(text), 1 << 64) for text in texts], dtype=np.uint64)
         self._addend = np.array([_spell(text) for text in texts], dtype=np.uint64)
         self._recombine = config.recombine and lm is not None
@@ -132,6 +138,7 @@ class BeamSearch:
             gained = gained + self._hot.end[hot]
             hot = self._hot.space[hot]
             loan = self._hot.ahead[hot]
+        history = [Node(node, BREAK, state.frame, 0.0) for node in beam.closed]
         moved = replace(
             beam,
             last=np.full(len(hot), self._blank, dtype=np.int64),
@@ -142,7 +149,8 @@ class BeamSearch:
             hot=hot,
             commit=np.zeros(len(hot)),
             states=beam.following,
-            history=[Node(node, BREAK, state.frame, 0.0) for node in beam.history],
+            history=history,
+            closed=history,
         )
         order = np.argsort(-(moved.blank + moved.bias + moved.ahead), kind="stable")
         return SearchState(_take(moved, order[np.isfinite(moved.bias[order])]), state.frame)
@@ -150,8 +158,8 @@ class BeamSearch:
     def best_alone(self, state: SearchState) -> tuple[SearchState, list[Token]]:
         """Keeps only the best hypothesis after a boundary, and gives its tokens, which it forgets."""
         best = _take(state.beam, np.array([int(np.argmax(state.beam.blank + state.beam.bias + state.beam.ahead))]))
-        tokens = best.history[0].tokens()
-        return replace(state, beam=replace(best, history=[Node(None, BREAK, state.frame, 0.0)])), tokens
+        tokens, history = best.history[0].tokens(), [Node(None, BREAK, state.frame, 0.0)]
+        return replace(state, beam=replace(best, history=history, closed=history)), tokens
 
     def rank(self, state: SearchState, *, end: bool = True) -> list[Ranked]:
         """Ranks the hypotheses, best first; several may have the same text.
@@ -162,8 +170,9 @@ class BeamSearch:
         """
         beam = state.beam
         score = beam.acoustic + beam.bias + beam.ahead
-        if end:
+        if end or self.phones:
             beam = self._commit(beam, np.ones(len(beam.node), dtype=bool))
+        if end:
             score = beam.acoustic + beam.bias + self._closing(beam)
             if self._lm is not None:
                 score = score + [self._weight * self._score(s, END)[0] for s in beam.following]
@@ -171,7 +180,8 @@ class BeamSearch:
                 score = score + self._hot.end[beam.hot]
         score = score + (state.silence or 0.0)
         order = np.argsort(-score, kind="stable")
-        return [Ranked(float(score[i]), beam.history[i]) for i in order if np.isfinite(score[i])]
+        said = beam.closed if end or self.phones else beam.history
+        return [Ranked(float(score[i]), said[i]) for i in order if np.isfinite(score[i])]
 
     def _closing(self, beam: Hypotheses) -> Floats:
         """What each hypothesis gains when its word must end: if none may, all do, as unknown words."""
@@ -248,7 +258,8 @@ class BeamSearch:
         order = np.argsort(-score, kind="stable")
         order = order[score[order] >= score[order[0]] - self.config.beam]
         hots = None if hot is None else np.concatenate([beam.hot, hot[i, k]])
-        history, states, following, best_first, commits = [], list[State](), list[State](), list[int](), list[float]()
+        history, closed, best_first, commits = list[Node](), list[Node](), list[int](), list[float]()
+        states, following = list[State](), list[State]()
         seen = set()
         for place in order.tolist():
             c = int(lead[place])
@@ -264,11 +275,13 @@ class BeamSearch:
                 seen.add(future)
             if c < count:
                 history.append(beam.history[c])
+                closed.append(beam.closed[c])
                 commits.append(float(beam.commit[c]))
             else:
                 token = int(tokens[column])
                 said = float(row[token]) / self.config.acoustic_scale
-                history.append(Node(beam.history[parent], token, frame, said))
+                history.append(Node((beam.closed if starts[column] else beam.history)[parent], token, frame, said))
+                closed.append(history[-1])
                 commits.append(np.nan)
             best_first.append(place)
             states.append(before)
@@ -289,6 +302,7 @@ class BeamSearch:
             states=states,
             following=following,
             history=history,
+            closed=closed,
         )
 
     def _commit(self, beam: Hypotheses, wanted: npt.NDArray[np.bool_]) -> Hypotheses:
@@ -296,13 +310,16 @@ class BeamSearch:
         todo = np.flatnonzero(wanted & np.isnan(beam.commit)).tolist()
         if not todo:
             return beam
-        commit, following = beam.commit.copy(), list(beam.following)
+        commit, following, closed = beam.commit.copy(), list(beam.following), list(beam.closed)
         for i in todo:
             node = int(beam.node[i])
             if node == ROOT:
                 commit[i] = 0.0
                 continue
             word = int(self._lexicon.word[node])
+            if node in self._lexicon.others:  # the likeliest here of those that sound the same
+                state = beam.states[i]
+                word = max((word, *self._lexicon.others[node]), key=lambda w: self._score(state, w)[0])
             gained = self.config.word_bonus
             if word < 0:
                 word = UNKNOWN
@@ -315,7 +332,10 @@ class BeamSearch:
                 score, following[i] = self._score(beam.states[i], word)
                 gained += self._weight * score
             commit[i] = gained
-        return replace(beam, commit=commit, following=following)
+            if self.phones:
+                end = beam.history[i]
+                closed[i] = Node(end, WORD - word, end.frame, 0.0)
+        return replace(beam, commit=commit, following=following, closed=closed)
 
     def _score(self, state: State, word: int) -> tuple[float, State]:
         key = (state, word)
@@ -326,23 +346,6 @@ class BeamSearch:
                 self._cache.clear()
             known = self._cache[key] = self._lm.score(state, word)
         return known
-
-
-def best_words(lm: NgramModel) -> Floats:
-    """Gives, for each lexicon node, the log10 probability of the likeliest word that goes through it; 0 for `OFF`.
-
-    Returns:
-        (nodes + 1,) without context; for `BeamSearch`.
-    """
-    trie = lm.trie
-    best = np.where(trie.word >= 0, lm.unigrams()[trie.word], -99.0).astype(np.float64)
-    levels, low, high = [], 0, 1
-    while low < high:
-        levels.append((low, high))
-        low, high = int(trie.first[low]), int(trie.first[high])
-    for low, high in reversed(levels[1:]):
-        np.maximum.at(best, trie.parent[low - 1 : high - 1], best[low:high])
-    return np.append(best, 0.0)
 
 
 def _settled(beam: Hypotheses, frame: int) -> Hypotheses:
@@ -382,4 +385,5 @@ def _take(beam: Hypotheses, index: Ints) -> Hypotheses:
         states=[beam.states[i] for i in index],
         following=[beam.following[i] for i in index],
         history=[beam.history[i] for i in index],
+        closed=[beam.closed[i] for i in index],
     )

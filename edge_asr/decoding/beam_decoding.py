@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +19,9 @@ from edge_asr.decoding.decoding import (
     check_restart,
 )
 from edge_asr.decoding.greedy import Token
-from edge_asr.decoding.hypotheses import BREAK, Floats, Node, common
+from edge_asr.decoding.hypotheses import BREAK, WORD, Floats, Node, common
 from edge_asr.decoding.tokens import WORD_START
-from edge_asr.decoding.words import Confidence, Word, words_of
+from edge_asr.decoding.words import Confidence, Word, spoken_words, words_of
 
 SETTLE_FRAMES = 64
 """How often it is looked for words that no hypothesis disputes any more."""
@@ -56,12 +56,20 @@ class BeamDecoding:
 
     Args:
         search: The search.
-        pieces: The token table's pieces.
+        pieces: The token table's pieces, or phones.
         confidence: What a word's confidence is made of.
+        spelling: Gives the letters of a word of the language model; needed where the search reads phones.
     """
 
-    def __init__(self, search: BeamSearch, pieces: tuple[str, ...], confidence: Confidence | None = None) -> None:
-        self._search, self._pieces = search, pieces
+    def __init__(
+        self,
+        search: BeamSearch,
+        pieces: tuple[str, ...],
+        confidence: Confidence | None = None,
+        spelling: Callable[[int], str] | None = None,
+    ) -> None:
+        self._search, self.pieces, self.phones = search, pieces, search.phones
+        self._spelling = str if spelling is None else spelling
         self._confidence = Confidence() if confidence is None else confidence
         self._state = search.start()
         self._settled: list[Token] = []
@@ -72,7 +80,7 @@ class BeamDecoding:
         self._begin = _Begin(self._state, 0, 0)
 
     def push(self, log_probs: LogProbs) -> None:
-        check_log_probs(log_probs, len(self._pieces))
+        check_log_probs(log_probs, len(self.pieces))
         self._kept = [*self._kept[1 - REVISITABLE :], _Before(log_probs, self._state)]
         self._chunks += 1
         self._state = self._search.advance(self._state, log_probs)
@@ -80,7 +88,7 @@ class BeamDecoding:
             self._settle()
 
     def replace(self, chunk: int, log_probs: LogProbs) -> None:
-        check_log_probs(log_probs, len(self._pieces))
+        check_log_probs(log_probs, len(self.pieces))
         sizes = [len(kept.log_probs) for kept in self._kept]
         place = check_replacement(chunk, self._chunks - len(self._kept), sizes, len(log_probs))
         later = [log_probs, *(kept.log_probs for kept in self._kept[place + 1 :])]
@@ -95,11 +103,11 @@ class BeamDecoding:
         if final:
             self._state, tokens = self._search.best_alone(self._state)
             self._settled += tokens
-            self._settled_words += words_of(tokens, self._pieces, self._confidence)
+            self._settled_words += self._words(tokens)
             self._begin = _Begin(self._state, len(self._settled), len(self._settled_words))
 
     def restart(self, log_probs: LogProbs) -> None:
-        check_log_probs(log_probs, len(self._pieces))
+        check_log_probs(log_probs, len(self.pieces))
         begin = self._begin
         check_restart(self._state.frame - begin.state.frame, len(log_probs))
         del self._settled[begin.tokens :]
@@ -111,7 +119,7 @@ class BeamDecoding:
     def partial(self, provisional: LogProbs) -> Partial:
         state = self._search.advance(self._state, provisional) if len(provisional) else self._state
         ranked = self._search.rank(state, end=False)
-        best = words_of(ranked[0].history.tokens(), self._pieces, self._confidence)
+        best = self._words(ranked[0].history.tokens())
         texts = [[word.word for word in best], *(self._open_words(one.history) for one in ranked[1:])]
         weights = np.exp(np.minimum(0.0, np.array([one.score for one in ranked]) - ranked[0].score))
         old = sum(word.end <= state.frame - OLD_FRAMES for word in best)
@@ -119,22 +127,27 @@ class BeamDecoding:
         stable = len(self._settled_words) + max(old, _agreed(texts, weights / weights.sum()))
         return Partial(" ".join(words), min(stable, max(0, len(words) - 1)))
 
+    def _words(self, tokens: Sequence[Token]) -> list[Word]:
+        if self.phones:
+            return spoken_words(tokens, self._spelling, self._confidence)
+        return words_of(tokens, self.pieces, self._confidence)
+
     @property
     def last_token_frame(self) -> int | None:
         node = self._search.rank(self._state, end=False)[0].history
         while node.parent is not None:
-            if node.token != BREAK:
+            if node.token > BREAK:
                 return node.frame
             node = node.parent
-        return next((token.frame for token in reversed(self._settled) if token.id != BREAK), None)
+        return next((token.frame for token in reversed(self._settled) if token.id > BREAK), None)
 
     def result(self, count: int = 1) -> Decoded:
         ranked = self._search.rank(self._state)
         tokens = [*self._settled, *ranked[0].history.tokens()]
-        words = words_of(tokens, self._pieces, self._confidence)
+        words = self._words(tokens)
         text = " ".join(word.word for word in words)
         alternatives = tuple(self._alternatives(ranked, count))
-        return Decoded(text, tuple(token for token in tokens if token.id != BREAK), tuple(words), alternatives)
+        return Decoded(text, tuple(token for token in tokens if token.id > BREAK), tuple(words), alternatives)
 
     def _alternatives(self, ranked: list[Ranked], count: int) -> Iterator[Alternative]:
         """The best texts; hypotheses with the same text add up."""
@@ -149,8 +162,14 @@ class BeamDecoding:
     def _open_words(self, node: Node) -> list[str]:
         """What `words_of` spells, without times and confidence: this is asked of every hypothesis."""
         parts: list[str] = []
+        if self.phones:
+            while node.parent is not None:
+                if node.token <= WORD:
+                    parts.append(self._spelling(WORD - node.token))
+                node = node.parent
+            return parts[::-1]
         while node.parent is not None:
-            parts.append(WORD_START if node.token == BREAK else self._pieces[node.token])
+            parts.append(WORD_START if node.token == BREAK else self.pieces[node.token])
             node = node.parent
         spelled = "".join(reversed(parts)).split(WORD_START)
         return [word for word in spelled if word]
@@ -168,12 +187,14 @@ class BeamDecoding:
         if not tokens:
             return
         self._settled += tokens
-        self._settled_words += words_of(tokens, self._pieces, self._confidence)
+        self._settled_words += self._words(tokens)
         before = node.parent
         node.parent = Node(None, before.token, before.frame, before.log_prob)
 
     def _begins_word(self, node: Node) -> bool:
-        return node.parent is not None and (node.token == BREAK or self._pieces[node.token].startswith(WORD_START))
+        if node.parent is None or node.token <= WORD:
+            return False
+        return node.token == BREAK or self.pieces[node.token].startswith(WORD_START)
 
 
 def _agreed(texts: list[list[str]], weights: Floats) -> int:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
-from edge_asr.decoding.beam import BeamSearch, best_words
+from edge_asr.decoding.beam import BeamSearch
 from edge_asr.decoding.beam_config import BeamConfig
 from edge_asr.decoding.beam_decoding import BeamDecoding
 from edge_asr.decoding.decoding import Decoding, GreedyDecoding
 from edge_asr.decoding.hotwords import Hotword, HotwordGraph
-from edge_asr.decoding.lexicon import Lexicon
+from edge_asr.decoding.hypotheses import Floats
+from edge_asr.decoding.lexicon import Lexicon, best_through
 from edge_asr.decoding.ngram import NgramModel
 from edge_asr.decoding.words import Confidence
 from edge_asr.errors import OptionError
@@ -27,9 +29,11 @@ LM_SEARCH = BeamConfig(
     lm_weight=0.65,
     word_bonus=1.0,
 )
+PHONE_SEARCH = replace(LM_SEARCH, acoustic_scale=0.5, tokens=10, lexicon=True)
 DEFAULTS = {BEAM: BeamConfig(width=8, word_bonus=0.0), LM: LM_SEARCH}
-"""Tuned on LibriSpeech dev-clean; scripts/decoders.py does it."""
+"""Tuned on LibriSpeech dev-clean; scripts/decoders.py does it. `PHONE_SEARCH` is for ``lm`` on phones."""
 
+PHONE_CONFIDENCE = Confidence(offset=0.15, slope=2.47)
 CONFIDENCES = {GREEDY: Confidence(), BEAM: Confidence(), LM: Confidence(offset=0.15, slope=2.47)}
 """Fitted on the same; a language model mends words whose tokens were unlikely."""
 
@@ -38,7 +42,9 @@ class Decoder:
     """How log-probabilities become text; `start` begins a stream's decoding.
 
     ``greedy`` takes the best token of each frame; ``beam`` sums over alignments and spellings; ``lm`` also
-    weighs words by a language model.
+    weighs words by a language model. Where model and language model know the same phones, ``lm`` reads those: they are
+    learned from less speech than spellings, and words never heard have a pronunciation. It then writes the language
+    model's words alone; with hotwords, which may be any word, it reads pieces.
 
     Args:
         name: One of `DECODERS`.
@@ -47,9 +53,10 @@ class Decoder:
         lm: The language model; needed by ``lm`` alone.
         config: Widths and weights; None for the defaults.
         confidence: What a word's confidence is made of; None for the defaults.
+        phones: The model's phones, blank first; None if it has none, or ``lm`` shall read pieces all the same.
 
     Raises:
-        OptionError: If there is no such decoder, or ``lm`` lacks its model.
+        OptionError: If there is no such decoder, ``lm`` lacks its model, or that spells words in other phones.
 
     Example:
         >>> decoding = Decoder("beam", ("<blank>", "▁A", "B")).start()
@@ -67,17 +74,25 @@ class Decoder:
         lm: NgramModel | None = None,
         config: BeamConfig | None = None,
         confidence: Confidence | None = None,
+        phones: tuple[str, ...] | None = None,
     ) -> None:
         if name not in DECODERS:
             raise OptionError(f"decoder={name!r}: expected one of {', '.join(DECODERS)}")
         if name == LM and lm is None:
             raise OptionError(f"decoder={LM!r}: needs a language model, and the bundle has none; name its file")
         self.name, self._pieces, self._blank = name, pieces, blank
-        self._confidence = CONFIDENCES[name] if confidence is None else confidence
         self._lm = lm if name == LM else None
-        self.config = DEFAULTS.get(name) if config is None else config
-        self._lexicon = None if self._lm is None else Lexicon.build(self._lm.trie, pieces, blank)
-        self._ahead = None if self._lm is None else best_words(self._lm)
+        trie = None if self._lm is None or phones is None else self._lm.phones
+        if trie is not None and trie.names != phones:
+            raise OptionError("lm: its pronunciations are in other phones than the model's; make it with the same ones")
+        self._phones = phones if trie is not None else None
+        self._config, self._confidence = config, confidence
+        self._readers: dict[bool, _Reader] = {}
+
+    @property
+    def phones(self) -> bool:
+        """Whether it reads phones, unless there are hotwords."""
+        return self._phones is not None
 
     def start(self, hotwords: Sequence[Hotword] = ()) -> Decoding:
         """Begins a decoding.
@@ -91,15 +106,48 @@ class Decoder:
         if self.name == GREEDY:
             if hotwords:
                 raise OptionError(f"hotwords need a search: decoder={BEAM!r} or {LM!r}, not {GREEDY!r}")
-            return GreedyDecoding(self._pieces, self._blank, self._confidence)
-        assert self.config is not None
+            return GreedyDecoding(self._pieces, self._blank, self._confidence or CONFIDENCES[GREEDY])
+        reader = self._reader(phones=self.phones and not hotwords)
         search = BeamSearch(
-            self.config,
-            self._pieces,
-            self._blank,
+            reader.config,
+            reader.pieces,
+            reader.blank,
             lm=self._lm,
-            lexicon=self._lexicon,
-            ahead=self._ahead,
-            hotwords=HotwordGraph(hotwords, self._pieces, self._blank) if hotwords else None,
+            lexicon=reader.lexicon,
+            ahead=reader.ahead,
+            hotwords=HotwordGraph(hotwords, reader.pieces, reader.blank) if hotwords else None,
+            phones=reader.phones,
         )
-        return BeamDecoding(search, self._pieces, self._confidence)
+        spelling = None if self._lm is None else self._lm.spelling
+        return BeamDecoding(search, reader.pieces, reader.confidence, spelling)
+
+    def _reader(self, *, phones: bool) -> _Reader:
+        """What a search of pieces or phones needs; prepared when it is first asked for."""
+        if phones not in self._readers:
+            lm, pieces, blank = self._lm, self._pieces, self._blank
+            config, confidence = DEFAULTS[self.name], CONFIDENCES[self.name]
+            if phones and self._phones is not None:
+                pieces, blank, config, confidence = self._phones, 0, PHONE_SEARCH, PHONE_CONFIDENCE
+            lexicon = ahead = None
+            if lm is not None:
+                if phones and lm.phones is not None:
+                    lexicon, ahead = Lexicon.of_phones(lm.phones), best_through(lm.phones, lm.unigrams())
+                else:
+                    lexicon, ahead = Lexicon.build(lm.trie, pieces, blank), best_through(lm.trie, lm.unigrams())
+            self._readers[phones] = _Reader(
+                pieces, blank, phones, self._config or config, self._confidence or confidence, lexicon, ahead
+            )
+        return self._readers[phones]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Reader:
+    """The tokens that a search reads, its settings, and the words that they spell."""
+
+    pieces: tuple[str, ...]
+    blank: int
+    phones: bool
+    config: BeamConfig
+    confidence: Confidence
+    lexicon: Lexicon | None
+    ahead: Floats | None

@@ -58,7 +58,18 @@ class Partial:
 
 
 class Decoding(Protocol):
-    """The decoding of one stream. Log-probabilities come in chunks of any size, (T, V)."""
+    """The decoding of one stream. Log-probabilities come in chunks of any size, (T, V).
+
+    Attributes:
+        pieces: The tokens, V, by id.
+        phones: Whether they are phones, and the log-probabilities those of phones.
+    """
+
+    @property
+    def pieces(self) -> tuple[str, ...]: ...
+
+    @property
+    def phones(self) -> bool: ...
 
     def push(self, log_probs: LogProbs) -> None:
         """Takes the next chunk.
@@ -175,8 +186,10 @@ class GreedyDecoding:
         confidence: What a word's confidence is made of.
     """
 
+    phones = False
+
     def __init__(self, pieces: Sequence[str], blank: int = 0, confidence: Confidence | None = None) -> None:
-        self._pieces, self._blank = pieces, blank
+        self.pieces, self._blank = tuple(pieces), blank
         self._confidence = Confidence() if confidence is None else confidence
         self._decoder = GreedyDecoder(blank)
         self._tokens: list[Token] = []
@@ -186,7 +199,7 @@ class GreedyDecoding:
         self._begin = _Before(np.zeros((0, len(pieces)), np.float32), self._decoder.copy(), 0, 0.0)
 
     def push(self, log_probs: LogProbs) -> None:
-        check_log_probs(log_probs, len(self._pieces))
+        check_log_probs(log_probs, len(self.pieces))
         self._kept = [
             *self._kept[1 - REVISITABLE :],
             _Before(log_probs, self._decoder.copy(), len(self._tokens), self._score),
@@ -200,7 +213,7 @@ class GreedyDecoding:
             self._score += best
 
     def replace(self, chunk: int, log_probs: LogProbs) -> None:
-        check_log_probs(log_probs, len(self._pieces))
+        check_log_probs(log_probs, len(self.pieces))
         sizes = [len(kept.log_probs) for kept in self._kept]
         place = check_replacement(chunk, self._chunks - len(self._kept), sizes, len(log_probs))
         later = [log_probs, *(kept.log_probs for kept in self._kept[place + 1 :])]
@@ -218,7 +231,7 @@ class GreedyDecoding:
         self._begin = _Before(self._begin.log_probs, self._decoder.copy(), len(self._tokens), self._score)
 
     def restart(self, log_probs: LogProbs) -> None:
-        check_log_probs(log_probs, len(self._pieces))
+        check_log_probs(log_probs, len(self.pieces))
         begin = self._begin
         check_restart(self._decoder.frame - begin.decoder.frame, len(log_probs))
         self._decoder, self._score = begin.decoder.copy(), begin.score
@@ -232,7 +245,7 @@ class GreedyDecoding:
         return Partial(" ".join(word.word for word in words), max(0, stable - 1))
 
     def _words(self, tokens: Sequence[Token]) -> list[Word]:
-        return words_of(tokens, self._pieces, self._confidence)
+        return words_of(tokens, self.pieces, self._confidence)
 
     @property
     def last_token_frame(self) -> int | None:

@@ -13,6 +13,8 @@ from edge_asr.decoding.ngram import State
 
 BREAK = -1
 """Stands in a history where one piece of audio ends and the next begins: between words."""
+WORD = -2
+"""``WORD - w`` stands in a history of phones where word w ends: phones alone don't say how it is spelled."""
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -23,7 +25,7 @@ class Node:
 
     Attributes:
         parent: The token before; None for the first, or where `cut` was.
-        token: Its id, or `BREAK`.
+        token: Its id, or `BREAK`, or ``WORD`` minus a word's id.
         frame: The frame at which it begins.
         log_prob: Its log-probability there.
     """
@@ -80,6 +82,7 @@ class Hypotheses:
         states: Language-model states before the word being spelled.
         following: Language-model states after it, where ``commit`` is known.
         history: The tokens.
+        closed: The tokens when the word has ended, where ``commit`` is known; ``history`` where tokens spell words.
     """
 
     blank: Floats
@@ -94,10 +97,12 @@ class Hypotheses:
     states: list[State]
     following: list[State]
     history: list[Node]
+    closed: list[Node]
 
     @classmethod
     def start(cls, state: State, blank: int, hot: int) -> Hypotheses:
         """Gives the one empty hypothesis, at the beginning of a word."""
+        history = [Node(None, blank, -1, 0.0)]
         zero = np.zeros(1)
         none = np.zeros(1, dtype=np.int64)
         return cls(
@@ -112,7 +117,8 @@ class Hypotheses:
             commit=np.full(1, np.nan),
             states=[state],
             following=[state],
-            history=[Node(None, blank, -1, 0.0)],
+            history=history,
+            closed=history,
         )
 
     @property

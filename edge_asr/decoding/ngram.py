@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edge_asr.decoding.lexicon import SPECIALS, LetterTrie
+from edge_asr.decoding.lexicon import SPECIALS, LetterTrie, PhoneTrie
 from edge_asr.decoding.lm_file import LmFile
 
 FORMAT = "edge-asr-lm"
 UNKNOWN, BEGIN, END = 0, 1, 2
+SPECIAL_WORDS = ("<unk>", "<s>", "</s>")
 MAX_ORDER = 6
 MIN_BACKOFF_BITS = 4
 
@@ -31,6 +32,7 @@ class NgramModel:
         file: The file.
         order: n.
         trie: The words' spellings; gives the word ids.
+        phones: The words' pronunciations; None if the file has none.
         begin: The state at the beginning of a sentence.
 
     Raises:
@@ -47,14 +49,18 @@ class NgramModel:
             file.fail("format", f"is {file.header.get('format')!r}, expected {FORMAT!r}")
         self.order = order = file.integer("order", 1, MAX_ORDER)
         self.trie = LetterTrie.of(file)
-        words = int((self.trie.word >= 0).sum()) + SPECIALS
+        self._nodes = np.flatnonzero(self.trie.ends)
+        self._spelled: dict[int, str] = {}
+        words = len(self._nodes) + SPECIALS
         if file.integer("words", SPECIALS, 1 << 24) != words:
             file.fail("words", f"is {file.header['words']}, but the trie holds {words}")
         self._shift = 32 - max(1, (words - 1).bit_length())
         self._prob_bits = min(8, self._shift - MIN_BACKOFF_BITS)
         self._low_bits = (1 << self._prob_bits) - 1
         self._backoff_mask = (1 << (self._shift - self._prob_bits)) - 1
-        self._probs = _finite(file, "probs_1", words).data
+        unigrams = _finite(file, "probs_1", words)
+        self.phones = PhoneTrie.of(file, unigrams)
+        self._probs = unigrams.data
         self._backoffs = _finite(file, "backoffs_1", words).data
         self._prob_levels = {k: _levels(file, f"prob_levels_{k}") for k in range(2, order + 1)}
         self._backoff_levels = {k: _levels(file, f"backoff_levels_{k}") for k in range(2, order)}
@@ -84,6 +90,24 @@ class NgramModel:
         """Gives a word's id, that of ``<unk>`` if the model lacks it."""
         node = self.trie.walk(word)
         return max(UNKNOWN, int(self.trie.word[node])) if node >= 0 else UNKNOWN
+
+    def spelling(self, word: int) -> str:
+        """Gives a word's letters.
+
+        Args:
+            word: Its id, below ``words``.
+
+        Example:
+            >>> lm = NgramModel.load("en.lm")  # doctest: +SKIP
+            >>> lm.spelling(lm.word_id("THE"))  # doctest: +SKIP
+            'THE'
+        """
+        if word < SPECIALS:
+            return SPECIAL_WORDS[word]
+        found = self._spelled.get(word)
+        if found is None:
+            found = self._spelled[word] = self.trie.spelling(int(self._nodes[word - SPECIALS]))
+        return found
 
     def score(self, state: State, word: int) -> tuple[float, State]:
         """Scores a word.

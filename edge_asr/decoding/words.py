@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from edge_asr.decoding.greedy import Token
-from edge_asr.decoding.hypotheses import BREAK
+from edge_asr.decoding.hypotheses import BREAK, WORD
 from edge_asr.decoding.tokens import WORD_START
 from edge_asr.errors import OptionError
 
@@ -91,4 +91,30 @@ def words_of(tokens: Iterable[Token], pieces: Sequence[str], confidence: Confide
                 spelled += part
                 parts.append(token)
     close()
+    return words
+
+
+def spoken_words(tokens: Iterable[Token], spelling: Callable[[int], str], confidence: Confidence) -> list[Word]:
+    """Groups phones into the words that were found in them; phones after the last word's end are left out.
+
+    Args:
+        tokens: Tokens in order: phones, `BREAK`, and ``WORD - w`` where word w ends.
+        spelling: Gives a word's letters.
+        confidence: What a word's confidence is made of.
+
+    Example:
+        >>> tokens = [Token(42, 3, 0.0), Token(7, 5, 0.0), Token(WORD - 9, 5, 0.0), Token(44, 8, 0.0)]
+        >>> spoken_words(tokens, {9: "ODD"}.__getitem__, Confidence())[0].word
+        'ODD'
+    """
+    words: list[Word] = []
+    parts: list[Token] = []
+    for token in tokens:
+        if token.id > BREAK:
+            parts.append(token)
+            continue
+        if token.id <= WORD and parts:
+            sure = confidence([part.log_prob for part in parts])
+            words.append(Word(spelling(WORD - token.id), parts[0].frame, parts[-1].frame + 1, sure))
+        parts = []
     return words

@@ -87,8 +87,11 @@ def save_log(path: Path, recordings: Sequence[Recording], header: Mapping[str, A
         "utterances": [{"id": r.utterance.id, "seconds": r.seconds} for r in recordings],
     }
     partial = path.with_name(path.name + ".partial.npz")
+    phones = [c.phones for _, c in chunks if c.phones is not None]
+    heard: dict[str, Any] = {"phones": np.concatenate(phones, axis=1)} if phones else {}
     np.savez(
         partial,
+        **heard,
         header=np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8),
         log_probs=np.concatenate([c.log_probs for _, c in chunks], axis=1),
         stats=np.concatenate([c.frames for _, c in chunks], axis=1),
@@ -113,6 +116,7 @@ def load_log(path: Path, utterances: Sequence[Utterance], expected: Mapping[str,
         with np.load(path, allow_pickle=False) as file:
             facts = json.loads(file["header"].tobytes())
             log_probs, stats, rows, seconds = (file[name] for name in ("log_probs", "stats", "chunks", "seconds"))
+            phones = file.get("phones")
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path}: not a log of exits: {error}") from error
     for key, value in expected.items():
@@ -122,7 +126,9 @@ def load_log(path: Path, utterances: Sequence[Utterance], expected: Mapping[str,
         raise DataError(f"{path}: holds other utterances than the data set")
     if log_probs.shape[:2] != stats.shape[:2] or rows[:, 4].sum() != log_probs.shape[1]:
         raise DataError(f"{path}: is damaged: {rows[:, 4].sum()} frames in chunks, {log_probs.shape[1]} recorded")
-    if np.isnan(log_probs.max(axis=2)).any():
+    if phones is not None and phones.shape[:2] != stats.shape[:2]:
+        raise DataError(f"{path}: is damaged: {phones.shape[1]} frames of phones, {log_probs.shape[1]} of word pieces")
+    if np.isnan(log_probs.max(axis=2)).any() or (phones is not None and np.isnan(phones.max(axis=2)).any()):
         raise DataError(f"{path}: is damaged: log-probabilities hold NaN")
     parts: list[list[RecordedChunk]] = [[] for _ in utterances]
     start, exits = 0, len(log_probs)
@@ -130,8 +136,9 @@ def load_log(path: Path, utterances: Sequence[Utterance], expected: Mapping[str,
         number, piece, index, first_frame, n_valid = row
         info = ChunkInfo(index, first_frame, n_valid, facts["chunk_frames"], exits)
         end = start + n_valid
+        said = None if phones is None else phones[:, start:end]
         parts[number].append(
-            RecordedChunk(info, stats[:, start:end], log_probs[:, start:end], piece, tuple(times), facts["blank"])
+            RecordedChunk(info, stats[:, start:end], log_probs[:, start:end], piece, tuple(times), facts["blank"], said)
         )
         start = end
     return [

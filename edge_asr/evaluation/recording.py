@@ -43,6 +43,7 @@ class RecordedChunk:
         piece: which piece of the audio it is in; the encoder and the decoder start anew with a piece.
         seconds: wall time of each segment on this chunk.
         blank: id of the blank.
+        phones: (exits, n_valid, P) log-probabilities of phones, where the bundle has them.
     """
 
     info: ChunkInfo
@@ -51,6 +52,7 @@ class RecordedChunk:
     piece: int = 0
     seconds: tuple[float, ...] = ()
     blank: int = 0
+    phones: npt.NDArray[np.float32] | None = None
 
     @property
     def stats(self) -> tuple[ExitStats, ...]:
@@ -113,7 +115,7 @@ class Recording:
             The words, as the model spells them.
 
         Raises:
-            OptionError: there is not one exit for each chunk.
+            OptionError: there is not one exit for each chunk, or the decoding reads phones and there are none.
         """
         taken = [exits] * len(self.chunks) if isinstance(exits, int) else list(exits)
         if len(taken) != len(self.chunks):
@@ -123,7 +125,10 @@ class Recording:
             if chunk.piece != before:
                 decoding.boundary()
             before = chunk.piece
-            decoding.push(chunk.log_probs[exit - 1])
+            said = chunk.phones if decoding.phones else chunk.log_probs
+            if said is None:
+                raise OptionError("decoder reads phones, and none were recorded; expected one that reads word pieces")
+            decoding.push(said[exit - 1])
         return decoding.result()
 
 
@@ -175,5 +180,7 @@ def _recorded(decided: Iterable[DecidedChunk], chunk_frames: int | None, blank: 
             assert chunk.all_log_probs is not None
             info = ChunkInfo(index, first_frame, chunk.n_valid, chunk_frames, len(chunk.stats))
             frames = np.stack([view.frames for view in chunk.views])
-            yield RecordedChunk(info, frames, chunk.all_log_probs, number, chunk.segment_seconds, blank)
+            said = [view.phones for view in chunk.views if view.phones is not None]
+            phones = np.stack(said) if said else None
+            yield RecordedChunk(info, frames, chunk.all_log_probs, number, chunk.segment_seconds, blank, phones)
             first_frame += chunk.n_valid

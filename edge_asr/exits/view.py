@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -30,6 +30,7 @@ class ExitView:
         before: The view of the exit before; None at exit 1.
         seconds: Wall time of the exit's segment on this chunk.
         blank: Id of the blank.
+        phones: (n_valid, P) log-probabilities of phones, where the exit gives those too; no criterion looks at them.
 
     Example:
         >>> log_probs = np.log(np.array([[0.98, 0.01, 0.01], [0.1, 0.8, 0.1]], dtype=np.float32))
@@ -45,6 +46,7 @@ class ExitView:
     before: ExitView | None = None
     seconds: float = 0.0
     blank: int = 0
+    phones: Floats | None = None
 
     @classmethod
     def of(
@@ -55,9 +57,10 @@ class ExitView:
         before: ExitView | None = None,
         seconds: float = 0.0,
         blank: int = 0,
+        phones: Floats | None = None,
     ) -> ExitView:
         """Makes a view; the means are computed in float64."""
-        return cls(exit, mean_stats(frames), frames, log_probs, before, seconds, blank)
+        return cls(exit, mean_stats(frames), frames, log_probs, before, seconds, blank, phones)
 
     @property
     def nonblank(self) -> ExitStats:
@@ -89,9 +92,10 @@ class ExitView:
         before = None if self.before is None else self.before.tempered(temperatures)
         temperature = temperatures[self.exit - 1]
         if temperature == 1.0:
-            return ExitView(self.exit, self.stats, self.frames, self.log_probs, before, self.seconds, self.blank)
+            return replace(self, before=before)
         log_probs = tempered(self.log_probs, temperature)
-        return ExitView.of(self.exit, frame_stats(log_probs, self.blank), log_probs, before, self.seconds, self.blank)
+        frames = frame_stats(log_probs, self.blank)
+        return replace(self, stats=mean_stats(frames), frames=frames, log_probs=log_probs, before=before)
 
 
 def check_temperatures(temperatures: Sequence[float]) -> tuple[float, ...]:

@@ -54,7 +54,8 @@ class Encoder(nn.Module, ABC):
             depth: how many exits to compute.
 
         Returns:
-            (depth, B, T, V), float32 or wider; frames beyond a length mean nothing.
+            (depth, B, T, V + P), float32 or wider: word pieces (V), then phones (P), each normalised on their
+            own. Frames beyond a length mean nothing.
         """
 
     def forward(
@@ -66,12 +67,12 @@ class Encoder(nn.Module, ABC):
         look_ahead: int = 8,
         depth: int | None = None,
     ) -> Tensor:
-        """Every exit, all chunks at full depth: (depth, B, T, V); all exits by default. See ``every_exit``."""
+        """Every exit, all chunks at full depth: (depth, B, T, V + P); all exits by default. See ``every_exit``."""
         return self.every_exit(frames, lengths, None, chunk, look_ahead, depth or self.config.exits)
 
     def spliced(
         self, frames: Tensor, lengths: Tensor, exits: Tensor, *, chunk: int | None = 16, look_ahead: int = 8
     ) -> Tensor:
-        """Each chunk at an exit of its own, (B, N) int64: (B, T, V). See ``every_exit``."""
+        """Each chunk at an exit of its own, (B, N) int64: (B, T, V + P). See ``every_exit``."""
         every = self.every_exit(frames, lengths, exits, chunk, look_ahead, self.config.exits)
         return pick(every, exits, frames.shape[1] if chunk is None else chunk)

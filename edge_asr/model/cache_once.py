@@ -42,7 +42,7 @@ class CacheOnceSegment(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(CacheOnceLayer(config) for _ in range(config.layers))
         self.branch = CacheOnceLayer(config) if number in config.branches else None
-        self.exit = ExitHead(config.dim, config.vocabulary, config.feedback and number < config.exits)
+        self.exit = ExitHead(config.dim, config.vocabulary, config.feedback and number < config.exits, config.phones)
 
     def run(
         self, hidden: Tensor, view: View, pairs: View | None, blocks: Blocks, active: Tensor

@@ -94,7 +94,7 @@ class CachedSegment(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(CachedLayer(config) for _ in range(config.layers))
         self.branch = CachedLayer(config) if number in config.branches else None
-        self.exit = ExitHead(config.dim, config.vocabulary, config.feedback and number < config.exits)
+        self.exit = ExitHead(config.dim, config.vocabulary, config.feedback and number < config.exits, config.phones)
 
     def run(self, hidden: Tensor, blocks: Blocks, active: Tensor) -> tuple[Tensor, Tensor]:
         """Runs on the active blocks; the others' frames pass unchanged, layer by layer.
@@ -105,7 +105,7 @@ class CachedSegment(nn.Module):
             active: (B · N) bool.
 
         Returns:
-            hidden (B · N, C + R, d), log_probs (B · N, C + R, V).
+            hidden (B · N, C + R, d), log_probs (B · N, C + R, V + P).
         """
         on = active[:, None, None]
         x = hidden

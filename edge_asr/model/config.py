@@ -22,6 +22,8 @@ class ModelConfig:
     Attributes:
         architecture: name in the registry of encoders (``edge_asr.model.registry``).
         vocabulary: number of tokens, blank (id 0) included.
+        phones: number of phone tokens of every exit, blank (id 0) included; 0: none. Their log-probabilities follow the
+            word pieces'.
         dim: model width d.
         heads: attention heads.
         exits: number of segments, each ending in an exit.
@@ -36,7 +38,7 @@ class ModelConfig:
         slow: deeper segments whose layers run on 80 ms frames (means of pairs); their stream and exits stay at 40 ms.
         own_memory: whether each deeper layer has keys and values of the trunk's output of its own; else all share one
             projection.
-        shared_output: whether all exits use one output layer (each keeps its own LayerNorm).
+        shared_output: whether all exits use one output layer for word pieces (each keeps its own LayerNorm).
         mels: mel bins of the frontend.
         channels: channels of the frontend's two strided convolutions.
         dropout: probability, in training only.
@@ -45,6 +47,7 @@ class ModelConfig:
 
     architecture: str = "splitformer-two-speed"
     vocabulary: int = 128
+    phones: int = 0
     dim: int = 144
     heads: int = 4
     exits: int = 6
@@ -65,6 +68,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         _require(2 <= self.vocabulary <= 4096, "vocabulary", self.vocabulary, "2 to 4096")
+        _require(self.phones == 0 or 2 <= self.phones <= 256, "phones", self.phones, "0, or 2 to 256")
         _require(
             self.heads >= 1 and self.dim >= 1 and self.dim % (2 * self.heads) == 0,
             "dim",
@@ -121,6 +125,11 @@ class ModelConfig:
             "false, for this architecture",
         )
         _require(0.0 <= self.dropout < 1.0, "dropout", self.dropout, "0 to below 1")
+
+    @property
+    def outputs(self) -> int:
+        """Columns of an exit's log-probabilities: word pieces, then phones."""
+        return self.vocabulary + self.phones
 
     @property
     def memories(self) -> int:

@@ -89,7 +89,7 @@ def deep_exits(
         streams: whether the streams are wanted too; else what is returned for them means nothing.
 
     Returns:
-        For each segment the stream (B, N · size, d) and log-probabilities (B, N · size, V).
+        For each segment the stream (B, N · size, d) and log-probabilities (B, N · size, V + P).
     """
     if not segments:
         return []

@@ -167,24 +167,39 @@ class Convolution(nn.Module):
 
 
 class ExitHead(nn.Module):
-    """LayerNorm and a linear CTC output layer.
+    """LayerNorm and a linear CTC output layer for word pieces, and optionally another one for phones.
 
-    Optionally its posteriors projected back (self-conditioned CTC, arXiv 2104.02724).
+    Optionally the pieces' posteriors projected back (self-conditioned CTC, arXiv 2104.02724). Phones are read from the
+    stream that this gives, and are not projected back.
+
+    Example:
+        >>> ExitHead(144, 128, True, phones=79)(torch.zeros(1, 16, 144))[1].shape
+        torch.Size([1, 16, 207])
     """
 
-    def __init__(self, dim: int, vocabulary: int, feedback: bool) -> None:
+    def __init__(self, dim: int, vocabulary: int, feedback: bool, phones: int = 0) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(dim)
         self.output = nn.Linear(dim, vocabulary)
         self.feedback = nn.Linear(vocabulary, dim) if feedback else None
+        self.phones = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, phones)) if phones else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, C, d) → the stream with feedback added (B, C, d), log-probabilities (B, C, V), float32 or wider."""
-        logits = self.output(self.norm(x))
-        log_probs = (logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits).log_softmax(dim=-1)
+        """(B, C, d) → the stream with feedback added (B, C, d), log-probabilities (B, C, V + P), float32 or wider.
+
+        Pieces (V) and phones (P) are each normalised on their own.
+        """
+        log_probs = _log_softmax(self.output(self.norm(x)))
         if self.feedback is not None:
             x = x + self.feedback(log_probs.exp().to(x.dtype))
+        if self.phones is not None:
+            log_probs = torch.cat([log_probs, _log_softmax(self.phones(x))], dim=-1)
         return x, log_probs
+
+
+def _log_softmax(logits: Tensor) -> Tensor:
+    """Over the last axis, in float32 or wider."""
+    return (logits.float() if logits.dtype in (torch.bfloat16, torch.float16) else logits).log_softmax(dim=-1)
 
 
 def places(count: int, like: Tensor) -> Tensor:
@@ -214,7 +229,7 @@ def valid_mask(n_valid: Tensor, frames: int) -> Tensor:
 def exit_stats(log_probs: Tensor) -> Tensor:
     """Per-frame entropy (nats), largest posterior, margin over the second largest, and blank posterior.
 
-    (B, C, V) → (B, C, 4).
+    (B, C, V), word pieces only → (B, C, 4).
     """
     probs = log_probs.exp()
     top = probs.topk(2, dim=-1).values

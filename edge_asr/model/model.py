@@ -52,7 +52,10 @@ class AsrModel(nn.Module):
         look_ahead: int = 8,
         depth: int | None = None,
     ) -> Tensor:
-        """(B, 4T + 3, mels) log-mels and (B) lengths in frames → (exits, B, T, V) log-probabilities."""
+        """(B, 4T + 3, mels) log-mels and (B) lengths in frames → (exits, B, T, V + P) log-probabilities.
+
+        Columns from ``config.vocabulary`` on are phones, normalised on their own; ``config.phones`` says how many.
+        """
         out: Tensor = self.encoder(
             self.frontend.subsampling(mels), lengths, chunk=chunk, look_ahead=look_ahead, depth=depth
         )

@@ -132,7 +132,7 @@ class DeepSegment(nn.Module):
         has = number in config.branches
         self.branch = WindowLayer(config, place if config.own_memory else 0) if has else None
         self.slow = number in config.slow
-        self.exit = ExitHead(config.dim, config.vocabulary, config.feedback and number < config.exits)
+        self.exit = ExitHead(config.dim, config.vocabulary, config.feedback and number < config.exits, config.phones)
 
     @property
     def halved(self) -> bool:
@@ -152,7 +152,7 @@ class DeepSegment(nn.Module):
             n_right: (B) int64, real rows of the R after, left-aligned.
 
         Returns:
-            hidden (B, C, d), log_probs (B, C, V).
+            hidden (B, C, d), log_probs (B, C, V + P).
         """
         keep = valid_mask(n_valid, hidden.shape[1])[..., None].to(hidden.dtype)
         views = look_around(self.config, self.halved, window, keep, n_left, n_right)

@@ -94,7 +94,7 @@ class Trunk(nn.Module):
         self.config = config
         self.layers = nn.ModuleList(StreamingLayer(config, config.history) for _ in range(config.layers))
         self.branch = StreamingLayer(config, config.history // 2) if 1 in config.branches else None
-        self.exit = ExitHead(config.dim, config.vocabulary, config.feedback)
+        self.exit = ExitHead(config.dim, config.vocabulary, config.feedback, config.phones)
         self.memory_norm = nn.LayerNorm(config.dim) if memory else None
         self.memory_kv = nn.Linear(config.dim, 2 * config.dim * config.memories) if memory else None
 
@@ -127,7 +127,7 @@ class Trunk(nn.Module):
 
         Returns:
             hidden (B, C, d), memory (B, C, ``config.memory_width``; ``hidden`` where there is none), log_probs
-            (B, C, V), next state.
+            (B, C, V + P), next state.
         """
         count, history, n_past = frames.shape[1], self.config.history, state["n_past"]
         keep = valid_mask(n_valid, count)[..., None].to(frames.dtype)

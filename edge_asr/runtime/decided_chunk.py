@@ -31,6 +31,7 @@ class DecidedChunk:
         views: All that each exit that ran says, from exit 1.
         revisited: It was decided before and comes again, from a deeper exit.
         whole: It is the whole piece, from a second pass.
+        phones: (n_valid, P) log-probabilities of phones of that exit, where the bundle has them.
     """
 
     piece: int
@@ -45,3 +46,4 @@ class DecidedChunk:
     views: tuple[ExitView, ...] = ()
     revisited: bool = False
     whole: bool = False
+    phones: LogProbs | None = None

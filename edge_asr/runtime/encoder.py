@@ -142,9 +142,9 @@ class EncoderStream:
                 revisited.append(chunk)
         return revisited
 
-    def provisional(self) -> LogProbs:
-        """Gives exit 1's log-probabilities (T, V) of the frames that aren't decided yet."""
-        return self._utterance.provisional()
+    def provisional(self, *, phones: bool = False) -> LogProbs:
+        """Gives exit 1's log-probabilities (T, V), or those of phones (T, P), of the frames that aren't decided yet."""
+        return self._utterance.provisional(phones=phones)
 
     def _check_open(self) -> None:
         if self._closed:

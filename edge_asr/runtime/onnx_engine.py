@@ -105,6 +105,8 @@ def _contract(graph: str, spec: BundleSpec) -> tuple[dict[str, int | None], dict
     if graph == "frontend":
         return {"pcm": None}, {"frames": dim}
     outputs: dict[str, int | None] = {"hidden": dim, "log_probs": spec.tokens.size, "stats": 4}
+    if spec.phones is not None:
+        outputs["phone_log_probs"] = spec.phones.size
     if graph == "segment1":
         state = {name: shape[-1] if shape else None for name, shape in states.items()}
         inputs = {"frames": dim, "n_valid": None, **state}

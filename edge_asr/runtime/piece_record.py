@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,6 +16,7 @@ class PieceRecord:
 
     Args:
         limit: Most frames.
+        kinds: Names of the outputs.
 
     Example:
         >>> record = PieceRecord(4)
@@ -28,9 +29,9 @@ class PieceRecord:
         True
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, kinds: Sequence[str] = KINDS) -> None:
         self._limit, self._frames = limit, 0
-        self._parts: dict[str, list[Array]] = {name: [] for name in KINDS}
+        self._parts: dict[str, list[Array]] = {name: [] for name in kinds}
 
     def append(self, outputs: Mapping[str, Array]) -> None:
         """Takes the next frames, (T, width) of each kind."""

@@ -53,6 +53,7 @@ class Recognizer:
         budget: Kept by every stream that isn't given its own.
         monitor: Counts what all streams do.
         costs: What segments cost on this device, by chunk size, as measured so far.
+        phones: The table of phones, if the bundle's exits give those too.
 
     Example:
         >>> recognizer = Recognizer.load("en-tiny")  # doctest: +SKIP
@@ -67,6 +68,7 @@ class Recognizer:
     budget: Budget | None = None
     monitor: Monitor | None = None
     costs: dict[str, SegmentCosts] = field(default_factory=dict, repr=False, compare=False)
+    phones: TokenTable | None = None
     _decoders: dict[str, Decoder] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -101,7 +103,10 @@ class Recognizer:
         table = bundle.spec.tokens
         tokens = TokenTable.load(bundle.tokens_file, table.size, table.blank)
         monitor = Monitor(bundle.spec.encoder.exits, bundle.policy)
-        return cls(bundle, OnnxEngine(bundle, precision, threads), tokens, precision, budget, monitor)
+        spec, file = bundle.spec.phones, bundle.phones_file
+        phones = None if spec is None or file is None else TokenTable.load(file, spec.size, spec.blank)
+        engine = OnnxEngine(bundle, precision, threads)
+        return cls(bundle, engine, tokens, precision, budget, monitor, phones=phones)
 
     def transcribe(
         self,
@@ -238,7 +243,8 @@ class Recognizer:
         if name == AUTO:
             name = GREEDY if file is None else LM
         model = NgramModel.load(file) if name == LM and file is not None else None
-        return Decoder(name, self.tokens.pieces, self.bundle.spec.tokens.blank, lm=model, config=config)
+        phones = None if self.phones is None else self.phones.pieces
+        return Decoder(name, self.tokens.pieces, self.bundle.spec.tokens.blank, lm=model, config=config, phones=phones)
 
     def _start(self, decoder: Decoder | str, hotwords: Sequence[Hotword | str]) -> Decoding:
         if isinstance(decoder, str):

@@ -98,10 +98,11 @@ class Stream:
         if isinstance(nbest, bool) or not isinstance(nbest, int) or nbest < 1:
             raise OptionError(f"nbest={nbest!r}: expected 1 or more")
         self._decoding = GreedyDecoding(tokens.pieces, bundle.spec.tokens.blank) if decoding is None else decoding
+        if self._decoding.phones and bundle.spec.phones is None:
+            raise OptionError(f"decoding reads phones, and bundle {bundle.spec.name!r} gives none")
         self._nbest = nbest
         self._rules = EndpointConfig() if endpoint is None else endpoint
         self._frame_seconds = bundle.spec.frame_seconds
-        self._table = tokens
         self._format: Formatter = lower_case if formatter is None else formatter
         self._kept: list[LogProbs] | None = [] if keep_log_probs else None
         self._width = bundle.spec.tokens.size
@@ -157,7 +158,7 @@ class Stream:
         return self._rules.reached(seconds, None if last is None else last * self._frame_seconds)
 
     def _partial(self) -> Partial:
-        return self._decoding.partial(self._encoder.provisional())
+        return self._decoding.partial(self._encoder.provisional(phones=self._decoding.phones))
 
     @property
     def log_probs(self) -> LogProbs:
@@ -187,7 +188,7 @@ class Stream:
         duration = self._samples / self._rate
         frames = sum(chunk.frames for chunk in self._chunks)
         decoded = self._decoding.result(self._nbest)
-        pieces = self._table.pieces
+        pieces = self._decoding.pieces
         tokens = (TokenResult(t.id, pieces[t.id], self._time(t.frame), t.log_prob) for t in decoded.tokens)
         words = tuple(self._word(word, duration) for word in decoded.words)
         alternatives = (Alternative(self._format(one.text), one.score) for one in decoded.alternatives)
@@ -262,7 +263,7 @@ class Stream:
                 max_posterior=taken.max_posterior,
                 criteria=chunk.stats,
             )
-            self._decoding.replace(number, chunk.log_probs)
+            self._decoding.replace(number, self._heard(chunk))
             if self._kept is not None:
                 self._kept[number] = chunk.log_probs
             if self._monitor is not None:
@@ -279,13 +280,20 @@ class Stream:
             self._chunks.append(self._record(chunk))
             self._places.append((self._decoded, chunk.first_frame, self._audio_end))
             self._decoded += len(chunk.log_probs)
-            self._decoding.push(chunk.log_probs)
+            self._decoding.push(self._heard(chunk))
             if self._kept is not None:
                 self._kept.append(chunk.log_probs)
 
+    def _heard(self, chunk: DecidedChunk) -> LogProbs:
+        """What the decoder reads of a chunk."""
+        if self._decoding.phones:
+            assert chunk.phones is not None
+            return chunk.phones
+        return chunk.log_probs
+
     def _finalise(self, whole: DecidedChunk) -> None:
         """Takes a second pass in the place of all chunks of the piece."""
-        self._decoding.restart(whole.log_probs)
+        self._decoding.restart(self._heard(whole))
         first = self._piece_chunk
         sizes = [chunk.frames for chunk in self._chunks[first:]]
         self._chunks[first:] = [replace(chunk, final_exit=whole.exit) for chunk in self._chunks[first:]]

@@ -21,6 +21,8 @@ from edge_asr.runtime.frame_buffer import FrameBuffer
 from edge_asr.runtime.piece_record import KINDS, PieceRecord
 
 Clock = Callable[[], float]
+PHONES = "phone_log_probs"
+"""The output of bundles whose exits give phones too."""
 
 
 @dataclass(slots=True)
@@ -75,14 +77,17 @@ class UtteranceEncoder:
         record: bool = False,
     ) -> None:
         sizes = spec.encoder
-        self._record = PieceRecord(spec.chunks.full_max_frames // 2 * 2) if record else None
+        # What exits say, by output: word pieces, and phones where the bundle has them.
+        self._said = {"log_probs": spec.tokens.size} | ({PHONES: spec.phones.size} if spec.phones else {})
+        kinds = (*KINDS, *([PHONES] if spec.phones else []))
+        self._record = PieceRecord(spec.chunks.full_max_frames // 2 * 2, kinds) if record else None
         self._engine, self._policy, self._all_exits = engine, policy, all_exits
         self._chunk_frames, self._piece, self._first_frame = chunk_frames, piece, first_frame
         self._kept: deque[ChunkPass] = deque(maxlen=keep)
         self._observe, self._clock = observe, clock
         self._blank, self._previous_exit = spec.tokens.blank, 0
         self._exits, self._tail = sizes.exits, sizes.tail_frames
-        self._dim, self._tokens = sizes.dim, spec.tokens.size
+        self._dim = sizes.dim
         self._hop, self._overlap = spec.frontend.hop, spec.frontend.overlap
         if chunk_frames is None:
             self._chunk = self._step = spec.chunks.full_max_frames // 2 * 2
@@ -103,7 +108,7 @@ class UtteranceEncoder:
         past = self._history + self._before
         self._memory = FrameBuffer(3 * self._dim, past + alive + self._look, before=past)
         self._hidden = FrameBuffer(self._dim, self._before + alive)
-        self._log_probs = FrameBuffer(self._tokens, alive)
+        self._first = {name: FrameBuffer(size, alive) for name, size in self._said.items()}  # what exit 1 says
         self._stats = FrameBuffer(len(ExitStats._fields), alive)
         self._seconds = FrameBuffer(1, alive)
         self._state: dict[str, Array] = {
@@ -152,11 +157,10 @@ class UtteranceEncoder:
         self._hidden.append_zeros(1)
         return decided + self._decide()
 
-    def provisional(self) -> LogProbs:
-        """Gives exit 1's log-probabilities (T, V) of the frames that aren't decided yet."""
-        if self._next >= self._log_probs.end:
-            return np.zeros((0, self._tokens), dtype=np.float32)
-        return self._log_probs.rows(self._next, self._log_probs.end).copy()
+    def provisional(self, *, phones: bool = False) -> LogProbs:
+        """Gives exit 1's log-probabilities (T, V), or those of phones (T, P), of the frames that aren't decided yet."""
+        rows = self._first[PHONES if phones else "log_probs"]
+        return rows.rows(min(self._next, rows.end), rows.end).copy()
 
     def _run_trunk(self, n_valid: int) -> None:
         """Runs frontend and trunk on the next frames, and moves the samples on."""
@@ -174,10 +178,11 @@ class UtteranceEncoder:
         _check_numbers("segment1", outputs, n_valid)
         self._memory.append(outputs["memory"][0, :n_valid])
         self._hidden.append(outputs["hidden"][0, :n_valid])
-        self._log_probs.append(outputs["log_probs"][0, :n_valid])
         self._stats.append(outputs["stats"][0, :n_valid])
+        for name, rows in self._first.items():
+            rows.append(outputs[name][0, :n_valid])
         if self._record is not None:
-            self._record.append({name: outputs[name][0, :n_valid] for name in KINDS})
+            self._record.append({name: outputs[name][0, :n_valid] for name in (*KINDS, *self._said)})
         done = n_valid * self._hop
         left = max(0, self._fill - done)
         self._pcm[:left] = self._pcm[done : done + left]  # NumPy copies overlapping memory safely
@@ -202,7 +207,7 @@ class UtteranceEncoder:
             self._index += 1
             self._memory.drop_before(self._next - self._before - self._history)
             self._hidden.drop_before(self._next - self._before)
-            for buffer in (self._log_probs, self._stats, self._seconds):
+            for buffer in (*self._first.values(), self._stats, self._seconds):
                 buffer.drop_before(self._next)
         return decided
 
@@ -218,6 +223,7 @@ class UtteranceEncoder:
             "n_right": np.array([n_right - after], dtype=np.int64),
         }
         audio_frames = -(-self._samples // self._hop) if self._total is not None else end
+        said = {name: rows.rows(start, end).copy() for name, rows in self._first.items()}
         chunk = ChunkPass(
             info=ChunkInfo(self._index, start, n_valid, self._chunk_frames, self._exits, self._previous_exit),
             n_audio=max(0, min(n_valid, audio_frames - start)),
@@ -228,9 +234,10 @@ class UtteranceEncoder:
                 ExitView.of(
                     1,
                     self._stats.rows(start, end).copy(),
-                    self._log_probs.rows(start, end).copy(),
+                    said["log_probs"],
                     seconds=float(self._seconds.rows(start, end).sum()),
                     blank=self._blank,
+                    phones=said.get(PHONES),
                 )
             ],
         )
@@ -292,7 +299,7 @@ class UtteranceEncoder:
             n_audio=-(-self._samples // self._hop),
             inputs={"window": window} | {name: np.array([n], dtype=np.int64) for name, n in counts.items()},
             hidden=hidden,
-            views=[ExitView.of(1, whole["stats"], whole["log_probs"], seconds=0.0, blank=self._blank)],
+            views=[ExitView.of(1, whole["stats"], whole["log_probs"], None, 0.0, self._blank, whole.get(PHONES))],
         )
         taken = self._advance(chunk, policy)
         return replace(self._decided(chunk, taken, revisited=True), whole=True)
@@ -314,8 +321,9 @@ class UtteranceEncoder:
             _check_numbers(graph, outputs, n_run)
             chunk.hidden = outputs["hidden"]
             stats, log_probs = outputs["stats"][0, rows], outputs["log_probs"][0, rows]
+            phones = outputs[PHONES][0, rows] if PHONES in self._said else None
             seconds = self._clock() - started
-            chunk.views.append(ExitView.of(view.exit + 1, stats, log_probs, view, seconds, self._blank))
+            chunk.views.append(ExitView.of(view.exit + 1, stats, log_probs, view, seconds, self._blank, phones))
 
     def _decided(self, chunk: ChunkPass, taken: int, *, revisited: bool = False) -> DecidedChunk:
         views = tuple(chunk.views)
@@ -331,10 +339,12 @@ class UtteranceEncoder:
             segment_seconds=tuple(view.seconds for view in views),
             views=views,
             revisited=revisited,
+            phones=views[taken - 1].phones,
         )
 
     def _shapes(self, frames: int) -> dict[str, tuple[int, int]]:
-        return {"hidden": (frames, self._dim), "log_probs": (frames, self._tokens), "stats": (frames, 4)}
+        said = {name: (frames, size) for name, size in self._said.items()}
+        return {"hidden": (frames, self._dim), "stats": (frames, 4)} | said
 
     def _run(self, graph: str, inputs: Mapping[str, Array], shapes: Mapping[str, tuple[int, int]]) -> dict[str, Array]:
         outputs = self._engine.run(graph, inputs)
@@ -351,7 +361,7 @@ def max_full_samples(spec: BundleSpec) -> int:
 
 
 def _check_numbers(graph: str, outputs: Mapping[str, Array], n_valid: int) -> None:
-    for name in ("log_probs", "stats"):
+    for name in ("log_probs", "stats", *([PHONES] if PHONES in outputs else [])):
         # The largest of a row is NaN if one of them is; a log-probability of -inf is a number here.
         if not np.isfinite(outputs[name][0, :n_valid].max(axis=1)).all():
             raise NumericError(f"graph {graph}: output {name} holds NaN or infinity")

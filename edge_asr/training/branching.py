@@ -2,7 +2,8 @@
 
 What an encoder calls a part depends on its kind; here parts go by the segment they belong to. A depthwise convolution
 of another width, or causal instead of centred, gets the taps that both have, frame for frame. Where the vocabularies
-differ in size, the exits' maps to and from it are drawn anew.
+differ in size, the exits' maps to and from it are drawn anew, and so are their heads for phones where those differ in
+number. Heads that the target lacks are left behind.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from edge_asr.model.model import AsrModel
 
 MEMORY = "memory."
 TOKENS = re.compile(r"\.exit\.(output\.(weight|bias)|feedback\.weight)$")  # shaped by the vocabulary
+PHONES = re.compile(r"\.exit\.phones\.")
 LATE = "splitformer-two-speed-late"
 
 
@@ -67,7 +69,7 @@ def branch(source: AsrModel, target: AsrModel, *, fresh: int = 0) -> list[str]:
         fresh: from this segment on nothing is taken (2: all deep segments and the memory); 0: everything is.
 
     Returns:
-        The canonical names that found nothing, or nothing of their vocabulary, ``fresh`` ones not among them.
+        The canonical names that found nothing, or nothing of their vocabulary or phones, ``fresh`` ones not among them.
 
     Raises:
         DataError: a part is in both, in different sizes.
@@ -79,12 +81,14 @@ def branch(source: AsrModel, target: AsrModel, *, fresh: int = 0) -> list[str]:
     """
     weights = {canonical(name, source.config): p for name, p in source.state_dict().items()}
     state, missing = target.state_dict(), []
+    other = [TOKENS] if source.config.vocabulary != target.config.vocabulary else []
+    other += [PHONES] if source.config.phones != target.config.phones else []
     for name in state:
         known = canonical(name, target.config)
         segment, value = segment_of(known), weights.get(known)
         if fresh and segment >= fresh:
             continue
-        if value is None or (source.config.vocabulary != target.config.vocabulary and TOKENS.search(known)):
+        if value is None or any(pattern.search(known) for pattern in other):
             missing.append(known)
             continue
         if known.endswith("depthwise.weight"):

@@ -153,8 +153,8 @@ class OptimConfig:
         optimizer: ``adamw``, or ``muon`` (matrices by Muon, the rest by AdamW).
         peak_lr: highest learning rate of AdamW.
         muon_lr: highest learning rate of Muon, whose updates are scaled to AdamW's size.
-        head_lr: highest learning rate of the heads that ``teacher`` and ``phones`` add, which start from nothing even
-            where the model does not; 0: that of the rest.
+        head_lr: highest learning rate of the teacher's heads and of the exits' heads for phones, which may start from
+            nothing where the rest does not; 0: that of the rest.
         warmup_steps: linear warm-up.
         hold: share of the run after which the rate falls linearly to 2 % of its peak.
         weight_decay: decoupled, on matrices.
@@ -175,9 +175,9 @@ class OptimConfig:
         teacher: weight of the mean squared error between linear maps of the stream after ``teacher_exits`` and a
             teacher's encoder states; ``data.teacher`` loads them.
         teacher_exits: which exits' streams are regressed.
-        phones: weight of an auxiliary CTC loss on phones, at ``phone_exits``; the prepared folder holds the dictionary
-            (``scripts/prepare_data.py --pronunciations``).
-        phone_exits: which exits' streams are asked for phones.
+        phones: weight of the CTC loss on phones, the mean over exits; the model has heads for them (``model.phones``),
+            the prepared folder the dictionary (``scripts/prepare_data.py --pronunciations``). 0: the model's heads
+            for phones, if it has any, stay as they are.
     """
 
     minutes: float = 0.0
@@ -204,7 +204,6 @@ class OptimConfig:
     teacher: float = 0.0
     teacher_exits: tuple[int, ...] = (2, 4, 6)
     phones: float = 0.0
-    phone_exits: tuple[int, ...] = (2, 6)
 
     def __post_init__(self) -> None:
         _require(self.optimizer in ("adamw", "muon"), "optim.optimizer", self.optimizer, "adamw, muon")
@@ -250,15 +249,16 @@ class TrainConfig:
         ends = [p.until for p in self.phases]
         depths = [depth for p in self.phases for depth in p.depths]
         _require(all(d <= self.model.exits for d in depths), "phases.depths", depths, f"1 to {self.model.exits}")
-        for name in ("teacher", "phones"):
-            option = f"{name.removesuffix('s')}_exits"
-            chosen = getattr(self.optim, option)
-            _require(
-                not getattr(self.optim, name) or (bool(chosen) and all(1 <= e <= self.model.exits for e in chosen)),
-                f"optim.{option}",
-                chosen,
-                f"1 to {self.model.exits}, at least one",
-            )
+        chosen = self.optim.teacher_exits
+        _require(
+            not self.optim.teacher or (bool(chosen) and all(1 <= e <= self.model.exits for e in chosen)),
+            "optim.teacher_exits",
+            chosen,
+            f"1 to {self.model.exits}, at least one",
+        )
+        _require(
+            self.model.phones > 0 or not self.optim.phones, "optim.phones", self.optim.phones, "0, or model.phones"
+        )
         _require(self.data.teacher or not self.optim.teacher, "optim.teacher", self.optim.teacher, "0, or data.teacher")
         _require(
             bool(ends) and ends == sorted(ends) and ends[-1] == 1.0,

@@ -74,7 +74,7 @@ def rehearse(
 ) -> float:
     """Make updates on noise in every phase, with the run's model, losses and optimisers.
 
-    A teacher's states are left out: they come with data.
+    A teacher's states are left out, as they come with data; phones are random.
 
     Args:
         config: the run.
@@ -101,10 +101,11 @@ def rehearse(
 
 
 def noise_batch(config: TrainConfig, seconds: float, utterance_seconds: float, rng: np.random.Generator) -> Batch:
-    """A batch of noise with random transcripts, of the run's number of views."""
+    """A batch of noise with random transcripts, of the run's number of views; with phones, if the model has them."""
     frames = max(20, int(utterance_seconds * 25 * rng.uniform(0.7, 1.3)))
     count = max(1, round(seconds / config.optim.views / (0.04 * frames)))
     tokens = rng.integers(1, config.model.vocabulary, size=(count, 10))
+    phones = rng.integers(1, config.model.phones, size=tokens.shape) if config.model.phones else None
     views = config.optim.views
     mels = torch.from_numpy(rng.standard_normal((count * views, 4 * frames + 3, config.model.mels), dtype=np.float32))
     return Batch(
@@ -115,4 +116,6 @@ def noise_batch(config: TrainConfig, seconds: float, utterance_seconds: float, r
         count * views * frames * 0.04,
         ["" for _ in range(count * views)],
         views,
+        phones=None if phones is None else torch.from_numpy(np.tile(phones, (views, 1)).ravel()),
+        phone_lengths=None if phones is None else torch.full((count * views,), phones.shape[1]),
     )

@@ -14,10 +14,9 @@ from edge_asr.model.layers import pick
 from edge_asr.model.model import AsrModel
 from edge_asr.training.batch import Batch
 from edge_asr.training.config import Phase, TrainConfig
-from edge_asr.training.loss import consistency_losses, ctc_losses, distillation_losses, splice
+from edge_asr.training.loss import consistency_losses, ctc_losses, distillation_losses, phone_losses, splice
 from edge_asr.training.optimizer import build_optimizers, rate
 from edge_asr.training.parallel import Parallel
-from edge_asr.training.phone_heads import PhoneHeads
 from edge_asr.training.regression import TeacherHeads
 
 
@@ -36,7 +35,6 @@ class Learner:
         model: the network, moved to ``device``.
         device: where to compute.
         teacher_dim: width of a teacher's states, where there is one.
-        phones: how many phones the batches' targets know, where they have such targets.
         parallel: the processes that share each batch; this one alone by default.
 
     Attributes:
@@ -55,7 +53,6 @@ class Learner:
         device: torch.device,
         teacher_dim: int = 0,
         parallel: Parallel | None = None,
-        phones: int = 0,
     ) -> None:
         self.config, self.device, self.parallel = config, device, parallel or Parallel()
         self.model = model.to(device)
@@ -63,8 +60,10 @@ class Learner:
         self.heads: dict[str, nn.Module] = {}
         if teacher_dim and optim.teacher:
             self.heads["teacher"] = TeacherHeads(dim, teacher_dim, optim.teacher_exits).to(device)
-        if phones and optim.phones:
-            self.heads["phones"] = PhoneHeads(dim, phones, optim.phone_exits).to(device)
+        if not optim.phones:  # no loss asks for them; weight decay must not touch them either
+            for name, p in self.model.named_parameters():
+                if ".exit.phones." in name:
+                    p.requires_grad_(False)
         self.trained = nn.ModuleDict({"model": self.model} | self.heads)
         self.parallel.broadcast(self.trained)
         self.ema = {name: p.detach().clone() for name, p in model.state_dict().items()}
@@ -113,11 +112,11 @@ class Learner:
             What is logged: losses per exit (none for a batch under a pattern of exits), of the splice, of consistency,
             of the teacher and of phones, gradient norm, share of the peak rate, chunk.
         """
-        optim = self.config.optim
+        config, optim = self.config.model, self.config.optim
         rng = np.random.default_rng([self.config.seed, self.step])
         chunk = _draw(optim.chunks, rng)
         look_ahead = _draw(optim.look_ahead, rng)
-        exits = _draw(phase.depths, rng) if phase.depths else self.config.model.exits
+        exits = _draw(phase.depths, rng) if phase.depths else config.exits
         pattern = None
         if phase.patterns and chunk and rng.random() < phase.patterns:
             chunks = -(-int(batch.lengths.max()) // chunk)
@@ -136,8 +135,12 @@ class Learner:
             frames = model.frontend.subsampling(mels)
             log_probs = model.encoder.every_exit(frames, lengths, pattern, chunk or None, look_ahead, exits).float()
             extra = {name: self.working[name](hidden, batch) for name in self.heads} if hidden else {}
+        # Split, not sliced: its gradient is one concatenation.
+        log_probs, phones = torch.split(log_probs, [config.vocabulary, config.phones], dim=-1)
         if pattern is not None:
             log_probs = pick(log_probs, pattern, chunk)[None]
+        elif optim.phones:
+            extra["phones"] = phone_losses(phones, batch).mean()
         loss, logged = self._loss(phase, batch, log_probs, chunk if pattern is None else 0)
         loss = loss + sum(getattr(optim, name) * value for name, value in extra.items())
         self.working.zero_grad(set_to_none=True)
@@ -190,7 +193,7 @@ class Learner:
                 p.grad = None if copy.grad is None else copy.grad.to(p.dtype)
 
     def _loss(self, phase: Phase, batch: Batch, log_probs: Tensor, chunk: int) -> tuple[Tensor, dict[str, Any]]:
-        """The loss on sequences of log-probabilities (E, B, T, V); with a chunk size, a splice of them is one more."""
+        """The loss on sequences of word pieces (E, B, T, V); with a chunk size, a splice of them is one more."""
         optim, exits = self.config.optim, len(log_probs)
         drawn = consistency_losses(log_probs, batch) if batch.views == 2 else log_probs.new_zeros(exits)
         shown = log_probs.new_zeros(())

@@ -1,4 +1,4 @@
-"""CTC over all exits at once, and over spliced sequences."""
+"""CTC over all exits at once, of word pieces and of phones, and over spliced sequences."""
 
 from __future__ import annotations
 
@@ -94,3 +94,32 @@ def ctc_losses(log_probs: Tensor, batch: Batch) -> Tensor:
         zero_infinity=True,
     ).reshape(exits, size)
     return losses.sum(dim=1) / batch.target_lengths.sum()
+
+
+def phone_losses(log_probs: Tensor, batch: Batch) -> Tensor:
+    """Mean CTC loss per phone of each of E sequences of phones' log-probabilities, in one call.
+
+    Hierarchical CTC (arXiv 1807.06234) teaches lower layers units that are nearer to sound.
+
+    Args:
+        log_probs: (E, B, T, P).
+        batch: lengths, and ``phones``; utterances without any weigh nothing.
+
+    Returns:
+        (E) losses, 0 where no utterance has phones; one too short for its phones counts as zero.
+    """
+    exits = len(log_probs)
+    if batch.phones is None or batch.phone_lengths is None or not bool((batch.phone_lengths > 0).any()):
+        return log_probs.new_zeros(exits)
+    known = batch.phone_lengths > 0
+    counts = batch.phone_lengths[known]
+    rows = log_probs[:, known.to(log_probs.device)]
+    losses = F.ctc_loss(
+        rows.permute(2, 0, 1, 3).reshape(rows.shape[2], exits * len(counts), rows.shape[3]),
+        batch.phones.to(log_probs.device).repeat(exits),
+        batch.lengths[known].repeat(exits),
+        counts.repeat(exits),
+        reduction="none",
+        zero_infinity=True,
+    ).reshape(exits, len(counts))
+    return losses.sum(dim=1) / counts.sum()

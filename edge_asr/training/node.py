@@ -191,7 +191,8 @@ class Node:
         model = self.learner.averaged()
         errors, words = np.zeros(self.config.model.exits), 0
         for batch in self.dev:
-            best = model.from_mels(batch.mels, batch.lengths.to(self.device)).argmax(dim=-1).cpu()
+            log_probs = model.from_mels(batch.mels, batch.lengths.to(self.device))
+            best = log_probs[..., : self.config.model.vocabulary].argmax(dim=-1).cpu()
             words += sum(len(text.split()) for text in batch.texts)
             for exit, paths in enumerate(best):
                 for path, length, text in zip(paths, batch.lengths.tolist(), batch.texts, strict=True):

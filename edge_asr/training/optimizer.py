@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 from torch import nn
 
 from edge_asr.training.config import OptimConfig
 from edge_asr.training.muon import Muon
 
-OUTPUTS = (".exit.", "subsampling", "phones.")  # matrices that Muon is not for: input and output layers
-HEADS = ("teacher.", "phones.")  # of the losses on streams, beside the model
+OUTPUTS = (".exit.", "subsampling")  # matrices that Muon is not for: input and output layers
+HEADS = re.compile(r"^teacher\.|\.exit\.phones\.")  # a teacher's, beside the model, and the exits' for phones
 
 Optimizers = list[tuple[torch.optim.Optimizer, float]]
 
@@ -22,7 +24,7 @@ def build_optimizers(model: nn.Module, config: OptimConfig, muon_dtype: torch.dt
     """
     matrices, muon, vectors, heads = [], [], [], []
     for name, p in model.named_parameters():
-        if config.head_lr and name.startswith(HEADS):
+        if config.head_lr and HEADS.search(name):
             heads.append(p)
         elif p.ndim < 2:
             vectors.append(p)
@@ -41,7 +43,9 @@ def build_optimizers(model: nn.Module, config: OptimConfig, muon_dtype: torch.dt
         optimizer = Muon(muon, lr=config.muon_lr, weight_decay=config.weight_decay, dtype=muon_dtype)
         result.append((optimizer, config.muon_lr))
     if heads:
-        result.append((torch.optim.AdamW(heads, lr=config.head_lr, betas=(0.9, config.beta2), eps=1e-9), config.head_lr))
+        result.append(
+            (torch.optim.AdamW(heads, lr=config.head_lr, betas=(0.9, config.beta2), eps=1e-9), config.head_lr)
+        )
     return result
 
 

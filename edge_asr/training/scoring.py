@@ -13,7 +13,7 @@ from edge_asr.training.tokenizer import Tokenizer
 
 
 def greedy_texts(log_probs: torch.Tensor, lengths: torch.Tensor, tokenizer: Tokenizer) -> list[str]:
-    """Best-path decoding (repeats merged, blanks removed) of (B, T, V) log-probabilities."""
+    """Best-path decoding (repeats merged, blanks removed) of (B, T, V) log-probabilities of word pieces."""
     texts = []
     for ids, length in zip(log_probs.argmax(dim=-1), lengths, strict=True):
         path = torch.unique_consecutive(ids[:length])
@@ -56,9 +56,8 @@ def score_exits(
     device = next(model.parameters()).device
     score = Score([], [[] for _ in range(model.config.exits)])
     for batch in batches:
-        log_probs = model.from_mels(
-            batch.mels.to(device), batch.lengths.to(device), chunk=chunk, look_ahead=look_ahead
-        ).cpu()
+        log_probs = model.from_mels(batch.mels.to(device), batch.lengths.to(device), chunk=chunk, look_ahead=look_ahead)
+        log_probs = log_probs[..., : model.config.vocabulary].cpu()
         references = [text.split() for text in batch.texts]
         score.words.extend(map(len, references))
         for counts, part in zip(score.errors, log_probs, strict=True):

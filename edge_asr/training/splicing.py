@@ -55,7 +55,8 @@ def random_exits(lengths: Tensor, chunks: int, exits: int, mean: float, rng: np.
     return torch.from_numpy(drawn.astype(np.int64))
 
 
-Sure = Callable[[Tensor, Tensor], Tensor]  # (E, B, C, V) of a chunk, (B, C) bool of real frames → (E, B) bool
+# (E, B, C, V) of a chunk, word pieces only, and (B, C) bool of real frames → (E, B) bool
+Sure = Callable[[Tensor, Tensor], Tensor]
 
 
 @torch.inference_mode()
@@ -66,7 +67,7 @@ def decided_exits(
 
     Decisions are taken in order, each on what the chunk sees after the decisions before it. ``full``: see `add_batch`.
     """
-    size, depth = case.frames(frames.shape[1]), model.config.exits
+    size, depth, pieces = case.frames(frames.shape[1]), model.config.exits, model.config.vocabulary
     chunks = -(-frames.shape[1] // size)
     exits = torch.full((len(lengths), chunks), depth)
     every = (
@@ -80,7 +81,7 @@ def decided_exits(
             every = model.encoder.every_exit(
                 frames[:, :heard], lengths.clamp(max=heard), known, case.chunk, case.look_ahead, depth
             )
-        stops = sure(every[:, :, start:stop], torch.arange(start, stop)[None] < lengths[:, None])
+        stops = sure(every[:, :, start:stop, :pieces], torch.arange(start, stop)[None] < lengths[:, None])
         stops[-1] = True
         exits[:, n] = stops.int().argmax(dim=0) + 1
     return exits
@@ -188,10 +189,10 @@ def add_batch(
         frames: (B, T, d), the frontend's output.
         exits: (B, N) int64, where each chunk leaves.
         case: how audio is cut.
-        full: every exit with all chunks at full depth, (E, B, T, V), where it is known; computed otherwise. It is all
-            that is needed where nothing goes stale: for pure encoders, and where all chunks leave at one exit.
+        full: every exit with all chunks at full depth, (E, B, T, V + P), where it is known; computed otherwise. It
+            is all that is needed where nothing goes stale: for pure encoders, and where all chunks leave at one exit.
     """
-    depth, size = model.config.exits, case.frames(frames.shape[1])
+    depth, size, pieces = model.config.exits, case.frames(frames.shape[1]), model.config.vocabulary
     if full is None:
         full = model.encoder.every_exit(frames, batch.lengths, None, case.chunk, case.look_ahead, depth)
     exact = own = pick(full, exits, size)
@@ -201,9 +202,9 @@ def add_batch(
     score.references += batch.texts
     targets = torch.split(batch.targets, batch.target_lengths.tolist())
     for i, length in enumerate(batch.lengths.tolist()):
-        tokens, places = greedy(own[i, :length])
+        tokens, places = greedy(own[i, :length, :pieces])
         score.spliced.append(tokenizer.decode(tokens))
-        score.exact.append(tokenizer.decode(greedy(exact[i, :length])[0]))
+        score.exact.append(tokenizer.decode(greedy(exact[i, :length, :pieces])[0]))
         taken = exits[i, : -(-length // size)]
         frames_each = torch.full((len(taken),), size, dtype=torch.float64)
         frames_each[-1] = length - size * (len(taken) - 1)
@@ -216,7 +217,7 @@ def add_batch(
 
 
 def greedy(log_probs: Tensor) -> tuple[list[int], list[int]]:
-    """Best path of (T, V): tokens, and the frame at which each begins."""
+    """Best path of (T, V), word pieces only: tokens, and the frame at which each begins."""
     best = log_probs.argmax(dim=-1).tolist()
     kept = [(t, f) for f, t in enumerate(best) if t != 0 and (f == 0 or best[f - 1] != t)]
     return [t for t, _ in kept], [f for _, f in kept]

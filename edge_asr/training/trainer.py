@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from edge_asr.errors import DataError
+from edge_asr.errors import DataError, OptionError
 from edge_asr.model.config import SIDE, ModelConfig
 from edge_asr.model.model import AsrModel
 from edge_asr.training.batch import Batch
@@ -20,12 +20,12 @@ from edge_asr.training.checkpoint import read_checkpoint, save_checkpoint
 from edge_asr.training.config import Phase, TrainConfig
 from edge_asr.training.data.augment import Augmenter
 from edge_asr.training.data.batches import Loader, open_store, read_part, sample_cuts
-from edge_asr.training.data.phones import PHONES, Pronunciations
 from edge_asr.training.data.prefetch import prefetched
 from edge_asr.training.data.share import ShareLoader
 from edge_asr.training.data.teacher import StateStore
 from edge_asr.training.learner import Learner
 from edge_asr.training.parallel import Parallel
+from edge_asr.training.phones import PHONES, Pronunciations
 from edge_asr.training.progress import Moment, Reporter
 from edge_asr.training.scoring import Score, score_exits
 from edge_asr.training.tokenizer import Tokenizer
@@ -46,6 +46,10 @@ class Trainer:
         earlier: the runs that ``init`` comes from, see ``weights.lineage``; kept in checkpoints for the model card.
         parallel: the processes that train together, on one ``out``; this one alone by default. The first one saves.
 
+    Raises:
+        OptionError: the model's phones are not those of the pronunciations that ``optim.phones`` asks for.
+        DataError: the prepared folder lacks something, or ``out`` holds another run.
+
     Example:
         >>> config = TrainConfig.load(Path("scripts/configs/en-tiny.yaml"))  # doctest: +SKIP
         >>> Trainer(config, Path("prepared"), Path("run")).run()  # doctest: +SKIP
@@ -63,6 +67,9 @@ class Trainer:
         earlier: list[dict[str, Any]] | None = None,
         parallel: Parallel | None = None,
     ) -> None:
+        if config.optim.phones and config.model.phones != 1 + len(PHONES):
+            allowed = f"{1 + len(PHONES)} (blank and {len(PHONES)} phones), or optim.phones: 0"
+            raise OptionError(f"model option phones is {config.model.phones!r}; allowed: {allowed}")
         self.earlier, self.parallel = earlier or [], parallel or Parallel()
         self.config, self.out = config, out
         out.mkdir(parents=True, exist_ok=True)
@@ -90,7 +97,6 @@ class Trainer:
             torch.device(device),
             teacher_dim=states.dim if states else 0,
             parallel=self.parallel,
-            phones=len(PHONES) if said else 0,
         )
         torch.manual_seed(config.seed + 1000 * self.parallel.rank)  # dropout differs by process
         noise_path = prepared / "noise" / "noise.npy"

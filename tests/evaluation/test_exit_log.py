@@ -13,6 +13,7 @@ from edge_asr.evaluation.dataset import Utterance, identity, load_dataset
 from edge_asr.evaluation.exit_log import load_log, record_all
 from edge_asr.evaluation.noise import NoiseCorruption
 from edge_asr.runtime.recognizer import Recognizer
+from tests.fake_bundle import Sizes, write_fake_bundle
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +21,13 @@ def utterances(samples: Path) -> list[Utterance]:
     return load_dataset(samples / "manifest.jsonl")[:2]
 
 
+@pytest.mark.parametrize("phones", [False, True])
 @pytest.mark.parametrize("chunk", ["640", "full"])
 def test_what_is_read_is_what_was_recorded(
-    fake_model: Path, utterances: list[Utterance], tmp_path: Path, chunk: str
+    fake_model: Path, utterances: list[Utterance], tmp_path: Path, chunk: str, phones: bool
 ) -> None:
-    recognizer = Recognizer.load(fake_model)
+    model = write_fake_bundle(tmp_path / "model", Sizes(phones=True, full_max_frames=750)) if phones else fake_model
+    recognizer, tmp_path = Recognizer.load(model), tmp_path / "cache"
     ticks: list[None] = []
     first = record_all(recognizer, utterances, chunk, cache=tmp_path, tick=lambda: ticks.append(None))
     second = record_all(recognizer, utterances, chunk, cache=tmp_path, tick=lambda: ticks.append(None))
@@ -36,6 +39,8 @@ def test_what_is_read_is_what_was_recorded(
             assert (a.info, a.piece, a.seconds, a.blank) == (b.info, b.piece, b.seconds, b.blank)
             assert np.array_equal(a.log_probs, b.log_probs)
             assert np.array_equal(a.frames, b.frames)
+            assert (a.phones is not None) == (b.phones is not None) == phones
+            assert not phones or np.array_equal(np.asarray(a.phones), np.asarray(b.phones))
     noisy = NoiseCorruption([np.ones(100, dtype=np.float32)], 0.0)
     other = record_all(recognizer, utterances, chunk, cache=tmp_path, condition="0 dB", corrupt=noisy)
     assert not np.array_equal(other[0].chunks[0].log_probs, first[0].chunks[0].log_probs)

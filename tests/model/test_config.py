@@ -16,6 +16,13 @@ def test_round_trip() -> None:
     assert ModelConfig.from_dict(config.to_dict()) == config
 
 
+def test_phones_are_further_columns_and_older_files_have_none() -> None:
+    assert ModelConfig(vocabulary=10, phones=5).outputs == 15
+    older = ModelConfig().to_dict()
+    del older["phones"]
+    assert ModelConfig.from_dict(older).outputs == ModelConfig().vocabulary
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
@@ -26,6 +33,9 @@ def test_round_trip() -> None:
         ("branches", (7,)),
         ("dropout", 1.0),
         ("vocabulary", 1),
+        ("phones", 1),
+        ("phones", 257),
+        ("phones", -2),
         ("layers", 0),
         ("colour", "red"),
     ],

@@ -18,10 +18,10 @@ from edge_asr.model.encoder import TwoSpeedSplitformer
 CONFIG = ModelConfig(dim=16, heads=2, vocabulary=10, exits=4, history=24, branches=(1, 4))
 
 
-@pytest.fixture(scope="module", params=["fast", "slow", "shared", "memories", "overlap", "wide"])
+@pytest.fixture(scope="module", params=["fast", "slow", "shared", "memories", "overlap", "wide", "phones"])
 def encoder(request: pytest.FixtureRequest) -> TwoSpeedSplitformer:
     """The default; with segments on 80 ms frames, with a single output layer, with a memory for each layer;
-    with windows that overlap."""
+    with windows that overlap; with phones beside word pieces."""
     torch.manual_seed(0)
     changes: dict[str, dict[str, Any]] = {
         "fast": {},
@@ -30,6 +30,7 @@ def encoder(request: pytest.FixtureRequest) -> TwoSpeedSplitformer:
         "memories": {"own_memory": True},
         "overlap": {"overlap": 4},
         "wide": {"overlap": 10, "slow": (3,)},
+        "phones": {"phones": 5, "shared_output": True},
     }
     config = replace(CONFIG, **changes[request.param])
     return TwoSpeedSplitformer(config).double().eval()
@@ -163,6 +164,17 @@ def test_one_output_layer_is_one_parameter() -> None:
         for s in (False, True)
     ]
     assert counts[0] - counts[1] == (CONFIG.exits - 1) * (CONFIG.dim + 1) * CONFIG.vocabulary
+
+
+def test_each_exit_has_phones_of_its_own() -> None:
+    torch.manual_seed(0)
+    encoder = TwoSpeedSplitformer(replace(CONFIG, phones=5, shared_output=True))
+    out = encoder(torch.randn(2, 40, CONFIG.dim), torch.tensor([40, 23]), chunk=16, look_ahead=8)
+    assert out.shape == (CONFIG.exits, 2, 40, CONFIG.vocabulary + 5)
+    assert torch.allclose(out[:, 0].exp().sum(dim=-1), torch.full((CONFIG.exits, 40), 2.0), atol=1e-5)
+    out[..., CONFIG.vocabulary + 2].sum().backward()
+    heads = [name for name, p in encoder.named_parameters() if ".exit.phones." in name and p.grad is not None]
+    assert len(heads) == 4 * CONFIG.exits
 
 
 def test_depth_stops_early(encoder: TwoSpeedSplitformer) -> None:

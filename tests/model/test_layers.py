@@ -1,4 +1,4 @@
-"""Stats of an exit, resampling by two, rotary embeddings, dropout, and convolution in training."""
+"""Stats of an exit, its two heads, resampling by two, rotary embeddings, dropout, and convolution in training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from edge_asr.model.layers import Convolution, Dropout, double, exit_stats, halve, places, rotary, rotate
+from edge_asr.model.layers import Convolution, Dropout, ExitHead, double, exit_stats, halve, places, rotary, rotate
 
 
 def test_stats_of_known_distributions() -> None:
@@ -17,6 +17,29 @@ def test_stats_of_known_distributions() -> None:
     assert torch.allclose(stats[0], torch.tensor([math.log(4), 0.25, 0.0, 0.25]), atol=1e-6)
     entropy = -sum(p * math.log(p) for p in (0.7, 0.1, 0.2))
     assert torch.allclose(stats[1], torch.tensor([entropy, 0.7, 0.5, 0.7]), atol=1e-6)
+
+
+@pytest.mark.parametrize("feedback", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_phones_change_nothing_else(dtype: torch.dtype, feedback: bool) -> None:
+    torch.manual_seed(0)
+    both, plain = ExitHead(16, 10, feedback, phones=5).to(dtype), ExitHead(16, 10, feedback).to(dtype)
+    assert plain.phones is None
+    unknown = plain.load_state_dict(both.state_dict(), strict=False)
+    assert unknown.missing_keys == []
+    assert all(name.startswith("phones.") for name in unknown.unexpected_keys)
+    x = torch.randn(2, 7, 16, dtype=dtype)
+    stream, log_probs = both(x)
+    alone, pieces = plain(x)
+    assert torch.equal(stream, alone)
+    assert torch.equal(log_probs[..., :10], pieces)
+    assert log_probs.shape == (2, 7, 15)
+    assert log_probs.dtype == torch.float32
+    for part in log_probs.split([10, 5], dim=-1):
+        assert torch.allclose(part.exp().sum(dim=-1), torch.ones(2, 7), atol=1e-5)
+    # They are read from the stream with the feedback in it.
+    assert both.phones is not None
+    assert torch.equal(log_probs[..., 10:], both.phones(stream).float().log_softmax(dim=-1))
 
 
 def test_halve_and_double() -> None:

@@ -19,20 +19,20 @@ SIZES: dict[str, Any] = {"dim": 16, "heads": 2, "vocabulary": 10, "exits": 3, "h
 @pytest.mark.parametrize("name", sorted(ENCODERS))
 def test_padding_changes_nothing(name: str) -> None:
     torch.manual_seed(0)
-    encoder = build_encoder(ModelConfig(architecture=name, **SIZES)).double().eval()
+    encoder = build_encoder(ModelConfig(architecture=name, phones=4, **SIZES)).double().eval()
     lengths, frames = torch.tensor([50, 31]), torch.randn(2, 50, 16, dtype=torch.float64)
     chunk = None if "offline" in name else 16
     with torch.inference_mode():
         together = encoder(frames, lengths, chunk=chunk)
         alone = encoder(frames[1:, :31], lengths[1:], chunk=chunk)
-    assert together.shape == (3, 2, 50, 10)
+    assert together.shape == (3, 2, 50, 14)
     assert (together[:, 1, :31] - alone[:, 0]).abs().max() <= 1e-9
 
 
 @pytest.mark.parametrize("name", sorted(ENCODERS))
 def test_a_constant_pattern_is_a_fixed_depth(name: str) -> None:
     torch.manual_seed(0)
-    encoder = build_encoder(ModelConfig(architecture=name, **SIZES)).double().eval()
+    encoder = build_encoder(ModelConfig(architecture=name, phones=4, **SIZES)).double().eval()
     length, frames = torch.tensor([40]), torch.randn(1, 40, 16, dtype=torch.float64)
     chunk = None if "offline" in name else 16
     with torch.inference_mode():
@@ -46,7 +46,7 @@ def test_a_constant_pattern_is_a_fixed_depth(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(ENCODERS))
 def test_streams_can_be_tapped_and_give_the_posteriors(name: str) -> None:
     torch.manual_seed(0)
-    encoder = build_encoder(ModelConfig(architecture=name, feedback=False, **SIZES)).double().eval()
+    encoder = build_encoder(ModelConfig(architecture=name, feedback=False, phones=4, **SIZES)).double().eval()
     frames, lengths = torch.randn(2, 41, 16, dtype=torch.float64), torch.tensor([41, 30])
     with torch.no_grad(), encoder.tapped() as streams:
         every = encoder(frames, lengths, chunk=None if "offline" in name else 16)

@@ -98,6 +98,27 @@ def test_another_vocabulary_gets_exits_of_its_own() -> None:
         assert torch.equal(value, origin.state_dict()[name]), name
 
 
+@pytest.mark.parametrize("phones", [0, 4])
+def test_phones_that_the_weights_lack_are_drawn(phones: int) -> None:
+    source, target, drawn = build(0, phones=phones), build(1, phones=6), build(1, phones=6)
+    missing = branch(source, target)
+    assert missing
+    assert all(".exit.phones." in name for name in missing)
+    for name, value in target.state_dict().items():
+        origin = drawn if canonical(name, target.config) in missing else source
+        assert torch.equal(value, origin.state_dict()[name]), name
+    assert torch.equal(output(target)[..., :12], output(source)[..., :12])
+
+
+def test_phones_that_the_model_lacks_are_left_behind() -> None:
+    source, target = build(0, phones=6), build(1)
+    assert branch(source, target) == []
+    assert torch.equal(output(target), output(source)[..., :12])
+    again = build(2, phones=6)
+    assert branch(source, again) == []
+    assert torch.equal(output(again), output(source))
+
+
 def test_another_width_is_refused() -> None:
     with pytest.raises(DataError, match=r"in the weights, .* in the model"):
         branch(build(0), build(1, dim=20))

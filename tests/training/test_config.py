@@ -43,6 +43,9 @@ def _plain(value: Any) -> Any:
         ({"name": "x", "model": {}, "augment": []}, "augment"),
         ({"name": "x", "model": {}, "optim": {"consistency": -1}}, "consistency"),
         ({"name": "x", "model": {}, "optim": {"teacher": 1.0}}, "data.teacher"),
+        ({"name": "x", "model": {}, "optim": {"phones": 1.0}}, "0, or model.phones"),
+        ({"name": "x", "model": {"phones": 79}, "optim": {"phones": -1}}, "optim.phones"),
+        ({"name": "x", "model": {"phones": 79}, "optim": {"phones": 1.0, "phone_exits": [2]}}, "phone_exits"),
         ({"name": "x", "model": {}, "optim": {"precision": "int8"}}, "optim.precision"),
         (
             {"name": "x", "model": {}, "data": {"teacher": True}, "optim": {"teacher": 1.0, "teacher_exits": [7]}},

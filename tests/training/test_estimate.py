@@ -47,6 +47,19 @@ def test_rehearsal() -> None:
     assert batch.mels.shape[1] == 4 * int(batch.lengths.max()) + 3
 
 
+def test_rehearsal_with_phones() -> None:
+    values = config(steps=10, consistency=0.2).to_dict()
+    values["model"]["phones"], values["optim"]["phones"] = 7, 0.5
+    asked = TrainConfig.from_dict(values)
+    assert rehearse(asked, torch.device("cpu"), updates=2, batch_seconds=6) > 0
+    batch = noise_batch(asked, 6, 2, np.random.default_rng(0))
+    assert batch.phones is not None
+    assert batch.phone_lengths is not None
+    assert len(batch.phone_lengths) == len(batch.mels)
+    assert batch.phones.shape == (int(batch.phone_lengths.sum()),)
+    assert 1 <= int(batch.phones.min()) <= int(batch.phones.max()) <= 6
+
+
 def test_dry_run(repository: Path) -> None:
     command = [sys.executable, "scripts/train.py", "--config", "scripts/configs/en-tiny-960h.yaml", "--dry-run"]
     command += ["--speed", "4000", "--processes", "8", "--threads", "1", "--device", "cpu"]

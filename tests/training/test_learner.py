@@ -8,7 +8,7 @@ import torch
 
 from edge_asr.model.model import AsrModel
 from edge_asr.model.registry import ENCODERS
-from edge_asr.training.config import TrainConfig
+from edge_asr.training.config import Phase, TrainConfig
 from edge_asr.training.estimate import noise_batch
 from edge_asr.training.learner import Learner
 
@@ -24,6 +24,7 @@ def learner(architecture: str, precision: str) -> Learner:
                 "dim": 32,
                 "heads": 2,
                 "exits": 3,
+                "phones": 7,
                 "branches": [1, 3],
             },
             "optim": {
@@ -32,6 +33,7 @@ def learner(architecture: str, precision: str) -> Learner:
                 "precision": precision,
                 "chunks": {0: 1.0} if whole else {16: 1.0},
                 "look_ahead": {8: 1.0},
+                "phones": 0.3,
             },
             "phases": [{"until": 1.0, "splice": 0.0 if whole else 0.1}],
         }
@@ -47,6 +49,7 @@ def test_an_update_in_bfloat16_is_near_one_in_float32(architecture: str) -> None
     before = {name: p.clone() for name, p in exact.trained.named_parameters()}
     rows = [each.update(each.config.phases[0], batch, 0.0) for each in (half, exact)]
     assert rows[0]["losses"] == pytest.approx(rows[1]["losses"], rel=0.01)
+    assert rows[0]["phones"] == pytest.approx(rows[1]["phones"], rel=0.01)
     assert rows[0]["norm"] == pytest.approx(rows[1]["norm"], rel=0.05)
     assert all(p.dtype == torch.bfloat16 for p in half.working.parameters())
     assert exact.working is exact.trained
@@ -59,6 +62,14 @@ def test_an_update_in_bfloat16_is_near_one_in_float32(architecture: str) -> None
         assert p.dtype == torch.float32
         if p.grad is not None and p.grad.abs().max() > 0:
             assert not torch.equal(p, before[name]), name
+
+
+def test_a_batch_under_a_pattern_of_exits_is_not_asked_for_phones() -> None:
+    exact = learner("splitformer-two-speed", "float32")
+    batch = noise_batch(exact.config, 12, 3, np.random.default_rng(0))
+    rows = [exact.update(Phase(patterns=p), batch, 0.0) for p in (1.0, 0.0)]
+    assert rows[0]["phones"] == 0
+    assert rows[1]["phones"] > 0
 
 
 def test_many_small_updates_are_not_lost_in_bfloat16() -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch.nn import functional as F
 
 from edge_asr.training.batch import Batch
-from edge_asr.training.loss import consistency_losses, ctc_losses, distillation_losses, splice
+from edge_asr.training.loss import consistency_losses, ctc_losses, distillation_losses, phone_losses, splice
 
 
 def test_each_chunk_comes_from_one_exit() -> None:
@@ -32,6 +34,26 @@ def test_stacked_ctc_is_ctc_of_each_exit() -> None:
     for exit, loss in zip(log_probs, losses, strict=True):
         one = F.ctc_loss(exit.transpose(0, 1), targets, batch.lengths, batch.target_lengths, reduction="sum") / 6
         assert torch.allclose(loss, one, atol=1e-5)
+
+
+def test_phones_are_ctc_of_each_exit_over_utterances_that_have_any() -> None:
+    torch.manual_seed(0)
+    log_probs = torch.randn(3, 4, 30, 6).log_softmax(dim=-1).requires_grad_()
+    lengths, counts = torch.tensor([30, 28, 21, 2]), torch.tensor([4, 0, 2, 3])
+    phones = torch.tensor([1, 2, 3, 3, 5, 4, 1, 2, 1])
+    batch = Batch(torch.empty(0), lengths, torch.tensor([1]), torch.tensor([1]), 1.0, [""] * 4)
+    losses = phone_losses(log_probs, replace(batch, phones=phones, phone_lengths=counts))
+    known = torch.tensor([0, 2])  # the second has none, the last is too short for its own
+    for exit, loss in zip(log_probs.detach(), losses, strict=True):
+        rows = exit[known].transpose(0, 1)
+        one = F.ctc_loss(rows, phones[:6], lengths[known], counts[known], reduction="sum") / counts.sum()
+        assert torch.allclose(loss, one, atol=1e-5)
+    losses.mean().backward()  # type: ignore[no-untyped-call]
+    assert log_probs.grad is not None
+    assert bool((log_probs.grad[:, [1, 3]] == 0).all())
+    assert bool((log_probs.grad[:, known].abs().amax(dim=(2, 3)) > 0).all())
+    for none in (batch, replace(batch, phones=phones[:0], phone_lengths=0 * counts)):
+        assert phone_losses(log_probs, none).tolist() == [0.0] * 3
 
 
 def test_consistency_is_the_divergence_of_each_view_from_the_other_held_fixed() -> None:

@@ -53,10 +53,17 @@ def test_every_parameter_has_one_optimizer(name: str) -> None:
 
 
 def test_heads_have_a_rate_of_their_own() -> None:
-    parts = {"model": torch.nn.Linear(4, 4), "phones": torch.nn.Linear(4, 3), "teacher": torch.nn.Linear(4, 5)}
-    optimizers = build_optimizers(torch.nn.ModuleDict(parts), OptimConfig(optimizer="muon", head_lr=0.1))
-    rates = {id(p): peak for o, peak in optimizers for group in o.param_groups for p in group["params"]}
-    assert len(rates) == 6
-    for name in ("phones", "teacher"):
-        assert {rates[id(p)] for p in parts[name].parameters()} == {0.1}
-    assert 0.1 not in {rates[id(p)] for p in parts["model"].parameters()}
+    model = AsrModel(ModelConfig(dim=16, heads=2, vocabulary=10, phones=5, exits=2, branches=(1,)))
+    parts = torch.nn.ModuleDict({"model": model, "teacher": torch.nn.Linear(4, 5)})
+
+    def rates(head_lr: float) -> dict[str, float]:
+        optimizers = build_optimizers(parts, OptimConfig(optimizer="muon", head_lr=head_lr))
+        peaks = {id(p): peak for o, peak in optimizers for group in o.param_groups for p in group["params"]}
+        return {name: peaks[id(p)] for name, p in parts.named_parameters()}
+
+    own = rates(0.1)
+    heads = {name for name, peak in own.items() if peak == 0.1}
+    assert heads == {name for name in own if name.startswith("teacher.") or ".exit.phones." in name}
+    assert len(heads) == 2 + 2 * 4
+    # Without one, they go with the other output layers: to AdamW.
+    assert {rates(0.0)[name] for name in heads if ".exit.phones." in name} == {OptimConfig().peak_lr}

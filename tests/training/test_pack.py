@@ -53,7 +53,7 @@ def pack(prepared: Path, tmp_path_factory: pytest.TempPathFactory, repository: P
             "optim.teacher",
             {"data": {"teacher": True}, "optim": VALUES["optim"] | {"teacher": 1.0, "teacher_exits": [2]}},
         ),
-        ("optim.phones", {"data": {"teacher": True}, "optim": VALUES["optim"] | {"phones": 1.0, "phone_exits": [2]}}),
+        ("optim.phones", {"model": VALUES["model"] | {"phones": 79}, "optim": VALUES["optim"] | {"phones": 1.0}}),
         ("augment.pace", {"augment": {"pace": 0.1}}),
     ],
 )
@@ -148,6 +148,16 @@ def test_weights_come_in_parts(pack: Path, tmp_path: Path, monkeypatch: pytest.M
     assert len(files) == json.loads((tmp_path / "status.json").read_text())["parts"] > 2
     names = [n for file in files for n in np.load(file).files]
     assert sorted(names) == sorted(run.learner.ema)
+    run.pool.shutdown()
+
+
+def test_phones_are_not_read_as_pieces(pack: Path, tmp_path: Path) -> None:
+    shutil.copytree(pack, tmp_path / "pack")
+    values = json.loads((pack / "pack.json").read_text())
+    values["config"]["model"]["phones"] = 4  # fewer than pieces: likelier each, in a model that knows nothing
+    (tmp_path / "pack" / "pack.json").write_text(json.dumps(values))
+    run = node.Node(tmp_path / "pack", tmp_path / "out", torch.device("cpu"), 1, None)
+    assert len(run.evaluate()) == 2
     run.pool.shutdown()
 
 

@@ -16,6 +16,8 @@ from edge_asr.model.config import ModelConfig
 from edge_asr.model.layers import exit_stats
 from edge_asr.model.model import AsrModel
 from edge_asr.training.batch import Batch
+from edge_asr.training.branching import branch
+from edge_asr.training.scoring import score_exits
 from edge_asr.training.splicing import (
     Case,
     add_batch,
@@ -36,10 +38,10 @@ from tests.training.corpora import texts
 TOKENIZER = Tokenizer.train(texts(40, 1), 12)
 
 
-def build(architecture: str) -> AsrModel:
+def build(architecture: str, phones: int = 0) -> AsrModel:
     torch.manual_seed(0)
     config = ModelConfig(
-        architecture=architecture, dim=16, heads=2, vocabulary=12, exits=3, history=16, branches=(1, 3)
+        architecture=architecture, dim=16, heads=2, vocabulary=12, phones=phones, exits=3, history=16, branches=(1, 3)
     )
     return AsrModel(config).eval()
 
@@ -153,6 +155,24 @@ def test_an_offline_encoder_takes_an_utterance_as_one_chunk() -> None:
     assert score.seams == 0
     assert score.spliced == score.exact
     assert depth_costs(model, case, 4.0) == sorted(depth_costs(model, case, 4.0))
+
+
+def test_phones_are_no_part_of_decisions_and_texts() -> None:
+    batch, case = make_batch([50, 33]), Case(16, 4)
+    plain, both = build("splitformer-stale"), build("splitformer-stale", phones=5)
+    branch(plain, both)
+    every, seen = [], []
+    for model in (plain, both):
+        with torch.inference_mode():
+            frames = model.frontend.subsampling(batch.mels)
+            every.append(model.encoder(frames, batch.lengths, chunk=16, look_ahead=4))
+        sure = within_entropy(float(exit_stats(every[0][:, 0, :16])[..., 0].mean()))
+        exits = decided_exits(model, frames, batch.lengths, case, sure)
+        score = empty_score(3)
+        add_batch(score, model, TOKENIZER, batch, frames, exits, case)
+        seen.append((exits.tolist(), score.spliced, score.exact, score_exits(model, [batch], TOKENIZER)))
+    assert bool((every[1].argmax(dim=-1) >= 12).any())  # a phone would win, if it were asked
+    assert seen[0] == seen[1]
 
 
 def test_errors_near_a_seam() -> None:

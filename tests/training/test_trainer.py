@@ -16,12 +16,12 @@ import pytest
 import torch
 import yaml
 
-from edge_asr.errors import DataError
+from edge_asr.errors import DataError, OptionError
 from edge_asr.training.checkpoint import load_model, read_checkpoint, save_checkpoint
 from edge_asr.training.config import TrainConfig
 from edge_asr.training.data.batches import read_part
-from edge_asr.training.data.phones import PHONES
 from edge_asr.training.data.teacher import cache_states, measure
+from edge_asr.training.phones import PHONES
 from edge_asr.training.trainer import Trainer
 from edge_asr.training.weights import lineage, load_weights, save_weights
 
@@ -132,7 +132,8 @@ def test_a_checkpoint_of_other_sizes_is_refused(trained: Path, prepared: Path) -
 
 def test_a_checkpoint_older_than_an_option_goes_on(trained: Path, prepared: Path, tmp_path: Path) -> None:
     saved = read_checkpoint(trained / "last.pt")
-    del saved["config"]["model"]["slow"]
+    for option in ("slow", "phones"):
+        del saved["config"]["model"][option]
     save_checkpoint(tmp_path / "last.pt", saved)
     assert Trainer(TrainConfig.from_dict(VALUES), prepared, tmp_path).step == 60
 
@@ -216,15 +217,28 @@ def test_phones_are_learned_beside_word_pieces(prepared: Path, tmp_path: Path) -
         f"{word.lower()} {' '.join(PHONES[(7 * i + j) % 39] for j in range(2))}" for i, word in enumerate(words[1:])
     ]
     (prepared / "pronunciations.dict").write_text("\n".join(lines))
-    values = VALUES | {"optim": VALUES["optim"] | {"steps": 30, "phones": 0.5, "phone_exits": [2]}}
+    model = VALUES["model"] | {"phones": 1 + len(PHONES)}
+    values = VALUES | {"model": model, "optim": VALUES["optim"] | {"steps": 30, "phones": 0.5, "head_lr": 0.01}}
     trainer = Trainer(TrainConfig.from_dict(values), prepared, tmp_path / "run")
     trainer.run()
     learned = [float(row["phones"]) for row in rows(tmp_path / "run") if float(row["phones"])]
     assert sum(learned[-5:]) < 0.8 * sum(learned[:5])
     resumed = Trainer(TrainConfig.from_dict(values), prepared, tmp_path / "run")
-    for name, p in trainer.learner.heads["phones"].state_dict().items():
-        assert torch.equal(p, resumed.learner.heads["phones"].state_dict()[name])
-    assert set(trainer.learner.ema) == set(trainer.learner.model.state_dict())
+    heads = {name for name in trainer.learner.ema if ".exit.phones." in name}
+    assert len(heads) == 2 * 4  # of every exit, and averaged
+    for name in heads:
+        assert torch.equal(trainer.learner.ema[name], resumed.learner.ema[name])
+    kept, _, _ = load_weights(tmp_path / "run" / "last.pt")
+    assert kept.config.phones == 1 + len(PHONES)
+    # Where no loss asks for phones, their heads stay as they are.
+    mute = VALUES | {"model": model, "optim": VALUES["optim"] | {"steps": 2}}
+    quiet = Trainer(TrainConfig.from_dict(mute), prepared, tmp_path / "quiet", init=kept.state_dict())
+    quiet.run(dev_minutes=0)
+    now = quiet.learner.model.state_dict()
+    assert {name for name, p in kept.state_dict().items() if torch.equal(p, now[name])} >= heads
+    few = values | {"model": VALUES["model"] | {"phones": 40}}
+    with pytest.raises(OptionError, match="phones is 40; allowed: 79"):
+        Trainer(TrainConfig.from_dict(few), prepared, tmp_path / "few")
     (prepared / "pronunciations.dict").unlink()
     with pytest.raises(DataError, match="pronunciations"):
         Trainer(TrainConfig.from_dict(values), prepared, tmp_path / "other")

@@ -23,8 +23,8 @@ from edge_asr.training.batch import Batch
 from edge_asr.training.config import DataConfig, Phase
 from edge_asr.training.data.augment import Augmenter, paced
 from edge_asr.training.data.features import MelStore
-from edge_asr.training.data.phones import Pronunciations
 from edge_asr.training.data.teacher import StateStore
+from edge_asr.training.phones import Pronunciations
 from edge_asr.training.tokenizer import Tokenizer
 
 

@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import torch
 
 from edge_asr.errors import DataError
-from edge_asr.training.batch import Batch
-from edge_asr.training.data.phones import PHONES, Pronunciations
-from edge_asr.training.phone_heads import PhoneHeads
+from edge_asr.training.phones import PHONES, Pronunciations
 
 TEXT = """;;; a remark
 'em AH0 M
@@ -71,22 +68,3 @@ def test_other_files_are_refused(tmp_path: Path, data: bytes, message: str) -> N
         Pronunciations.read(tmp_path / "bad.dict")
     with pytest.raises(DataError, match="cannot be read"):
         Pronunciations.read(tmp_path / "missing.dict")
-
-
-def test_utterances_without_phones_weigh_nothing() -> None:
-    torch.manual_seed(0)
-    heads = PhoneHeads(8, len(PHONES), (2,))
-    stream = torch.randn(2, 12, 8)
-
-    def batch(rows: slice, phones: list[int], counts: list[int]) -> Batch:
-        lengths = torch.tensor([12, 10])[rows]
-        return Batch(
-            torch.zeros(1), lengths, torch.tensor([1]), torch.tensor([1]), 1.0, [], phones=torch.tensor(phones),
-            phone_lengths=torch.tensor(counts),
-        )  # fmt: skip
-
-    both = heads({2: stream}, batch(slice(0, 2), [4, 9, 7], [0, 3]))
-    alone = heads({2: stream[1:]}, batch(slice(1, 2), [4, 9, 7], [3]))
-    assert both.item() == pytest.approx(alone.item(), rel=1e-6)
-    assert float(heads({2: stream}, batch(slice(0, 2), [], [0, 0]))) == 0
-    assert float(heads({1: stream}, batch(slice(0, 2), [4, 9, 7], [0, 3]))) == 0  # exit 2 was not computed

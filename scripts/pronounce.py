@@ -1,0 +1,134 @@
+"""Adds words that a pronouncing dictionary lacks, said by the rules of a speech synthesiser.
+
+    python scripts/pronounce.py --dictionary cmudict.dict --words TRAIN/*.jsonl --lm en.lm --out full.dict
+
+The dictionary is in CMUdict's format and is copied as it is. Added are words of the transcripts (`text`) of manifests
+and of a language model's vocabulary, possessives of known words left out: these are said by rule anyway. What says them
+are hibari-tts' rules (pip install '.[voices]'; Apache-2.0).
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from edge_asr.decoding.lexicon import SPECIALS
+from edge_asr.decoding.ngram import NgramModel
+from edge_asr.errors import DataError, EdgeAsrError, MissingExtraError
+from edge_asr.training.data.coverage import count_words
+from edge_asr.training.phones import Pronunciations
+
+# misaki's alphabet: IPA in which capital letters are the diphthongs of English.
+_SIGNS = (
+    "ɜɹ=ER əɹ=ER A=EY I=AY W=AW O=OW Y=OY ɑ=AA ɒ=AA a=AA ɔ=AO æ=AE ɛ=EH e=EY i=IY ɪ=IH ᵻ=IH u=UW ʊ=UH ʌ=AH ə=AH "
+    "ᵊ=AH ɐ=AH ɜ=ER o=OW ɹ=R ʧ=CH ʤ=JH ð=DH θ=TH ʃ=SH ʒ=ZH ŋ=NG j=Y h=HH ç=HH x=K ʔ=T ɾ=T T=T ɡ=G b=B d=D f=F k=K "
+    "l=L m=M n=N p=P s=S t=T v=V w=W z=Z"
+)
+PHONES = dict(sign.split("=") for sign in _SIGNS.split())
+SILENT = re.compile(r"[ˈˌː\s.,;:!?'\"“”()—…-]")
+_SIGN = re.compile("|".join(sorted(PHONES, key=len, reverse=True)))
+
+
+def arpabet(ipa: str) -> list[str]:
+    """Gives the phones, without stress, of a text in misaki's IPA.
+
+    Raises:
+        DataError: For a sign that stands for no phone of English.
+
+    Example:
+        >>> arpabet("Okˈɑpi"), arpabet("dˈɑktəɹ")
+        (['OW', 'K', 'AA', 'P', 'IY'], ['D', 'AA', 'K', 'T', 'ER'])
+    """
+    plain = SILENT.sub("", ipa)
+    foreign = _SIGN.sub("", plain)
+    if foreign:
+        raise DataError(f"{ipa!r}: the sign {foreign[0]!r} is no phone of English")
+    return [PHONES[sign] for sign in _SIGN.findall(plain)]
+
+
+def lacking(known: Pronunciations, words: Iterable[str]) -> list[str]:
+    """The words, sorted and in upper case, that have no pronunciation."""
+    return sorted(word for word in {word.upper() for word in words} if known.encode(word) is None)
+
+
+def entries(words: Iterable[str], say: Callable[[str], str]) -> tuple[list[str], list[str]]:
+    """Lines of a dictionary.
+
+    Args:
+        words: Words in upper case.
+        say: Gives a word's IPA.
+
+    Returns:
+        The lines, and the words that can't be said.
+    """
+    lines, left_out = [], []
+    for word in words:
+        try:
+            phones = arpabet(say(word.lower()))
+        except DataError:
+            phones = []
+        if phones:
+            lines.append(f"{word.lower()} {' '.join(phones)}")
+        else:
+            left_out.append(word)
+    return lines, left_out
+
+
+def rules() -> Callable[[str], str]:
+    """hibari's rules; MissingExtraError without hibari."""
+    try:
+        from hibari import Hibari
+    except ImportError as error:
+        raise MissingExtraError("pronunciations need hibari-tts: pip install '.[voices]'") from error
+    voice = Hibari(threads=1)
+    return lambda word: " ".join(voice.phonemize(word))
+
+
+def pronounce(args: argparse.Namespace, console: Console) -> None:
+    """Reads, says and writes."""
+    known = Pronunciations.read(args.dictionary)
+    words = set(count_words(args.words))
+    if args.lm:
+        lm = NgramModel.load(args.lm)
+        words.update(lm.spelling(word) for word in range(SPECIALS, len(lm.unigrams())))
+    missing = lacking(known, words)
+    console.print(f"{len(known.words):,} words in the dictionary; {len(missing):,} of {len(words):,} are not there")
+    said = rules()
+    lines, left_out = entries(track(missing, "words", console=console), said)
+    text = args.dictionary.read_text(encoding="utf-8").rstrip("\n")
+    remark = ";;; From here on: by the rules of hibari-tts (Apache-2.0)."
+    partial = args.out.with_name(args.out.name + ".partial")
+    try:
+        partial.write_text("\n".join([text, remark, *lines, ""]), encoding="utf-8")
+        partial.replace(args.out)
+    except OSError as error:
+        raise DataError(f"--out {str(args.out)!r} can't be written: {error}") from error
+    if left_out:
+        console.print(f"left out, no word to say: {' '.join(left_out[:20])}{' …' if len(left_out) > 20 else ''}")
+    console.print(f"wrote {args.out}: {len(lines):,} words added")
+
+
+def main() -> int:
+    """The command; returns its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dictionary", type=Path, required=True, help="in CMUdict's format")
+    parser.add_argument("--words", type=Path, nargs="*", default=[], help="manifests (.jsonl)")
+    parser.add_argument("--lm", type=Path, help="language-model file")
+    parser.add_argument("--out", type=Path, required=True, help="the dictionary to write")
+    args = parser.parse_args()
+    try:
+        pronounce(args, Console(highlight=False))
+    except EdgeAsrError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
