@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from edge_asr.decoding.beam_config import BeamConfig
 from edge_asr.decoding.greedy import Token
-from edge_asr.decoding.hotwords import HotwordGraph
+from edge_asr.decoding.hotwords import HotwordGraph, phone_texts
 from edge_asr.decoding.hypotheses import BREAK, WORD, Floats, Hypotheses, Ints, Node
 from edge_asr.decoding.lexicon import OFF, ROOT, Lexicon
 from edge_asr.decoding.ngram import END, UNKNOWN, NgramModel, State
@@ -93,9 +93,7 @@ class BeamSearch:
         self._unknown = 0.0 if lm is None else self._weight * float(lm.unigrams()[UNKNOWN])
         self._ahead[OFF] = self._unknown - self._penalty
         self._starts = np.array([piece.startswith(WORD_START) for piece in pieces])
-        texts = [piece.replace(WORD_START, " ") for piece in pieces]
-        if phones:  # their names are no letters: N and G are not NG
-            texts = [" "[: piece.startswith(WORD_START)] + chr(256 + token) for token, piece in enumerate(pieces)]
+        texts = phone_texts(pieces) if phones else [piece.replace(WORD_START, " ") for piece in pieces]
         self._factor = np.array([pow(_BASE, len(text), 1 << 64) for text in texts], dtype=np.uint64)
         self._addend = np.array([_spell(text) for text in texts], dtype=np.uint64)
         self._recombine = config.recombine and lm is not None
@@ -225,9 +223,11 @@ class BeamSearch:
         if self._hot is not None:
             hot = self._hot.next[beam.hot[:, None], tokens]
             bias = bias + self._hot.gain[beam.hot[:, None], tokens]
-            phrase = (hot != HotwordGraph.START) & (node == OFF)  # words that the lexicon lacks and a phrase has
-            ahead = np.where(phrase, self._unknown, ahead) + self._hot.ahead[hot]
-            allowed = None if allowed is None else allowed | phrase
+            ahead = ahead + self._hot.ahead[hot]
+            if not self.phones:  # words that the lexicon lacks and a phrase has
+                phrase = (hot != HotwordGraph.START) & (node == OFF)
+                ahead = np.where(phrase, self._unknown + self._hot.ahead[hot], ahead)
+                allowed = None if allowed is None else allowed | phrase
         score = acoustic + bias + ahead
         kept = score > cutoff
         if allowed is not None:
@@ -323,7 +323,7 @@ class BeamSearch:
             gained = self.config.word_bonus
             if word < 0:
                 word = UNKNOWN
-                if self._hot is None or not self._hot.complete[beam.hot[i]]:
+                if self.phones or self._hot is None or not self._hot.complete[beam.hot[i]]:
                     if not self._open:
                         commit[i] = -np.inf
                         continue

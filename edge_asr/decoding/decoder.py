@@ -44,7 +44,7 @@ class Decoder:
     ``greedy`` takes the best token of each frame; ``beam`` sums over alignments and spellings; ``lm`` also
     weighs words by a language model. Where model and language model know the same phones, ``lm`` reads those: they are
     learned from less speech than spellings, and words never heard have a pronunciation. It then writes the language
-    model's words alone; with hotwords, which may be any word, it reads pieces.
+    model's words alone; with a hotword that is none of them it reads pieces.
 
     Args:
         name: One of `DECODERS`.
@@ -91,7 +91,7 @@ class Decoder:
 
     @property
     def phones(self) -> bool:
-        """Whether it reads phones, unless there are hotwords."""
+        """Whether it reads phones, unless there is a hotword without a pronunciation."""
         return self._phones is not None
 
     def start(self, hotwords: Sequence[Hotword] = ()) -> Decoding:
@@ -107,7 +107,8 @@ class Decoder:
             if hotwords:
                 raise OptionError(f"hotwords need a search: decoder={BEAM!r} or {LM!r}, not {GREEDY!r}")
             return GreedyDecoding(self._pieces, self._blank, self._confidence or CONFIDENCES[GREEDY])
-        reader = self._reader(phones=self.phones and not hotwords)
+        spoken = self._spoken(hotwords) if hotwords else None
+        reader = self._reader(phones=self.phones and (spoken is not None or not hotwords))
         search = BeamSearch(
             reader.config,
             reader.pieces,
@@ -115,11 +116,19 @@ class Decoder:
             lm=self._lm,
             lexicon=reader.lexicon,
             ahead=reader.ahead,
-            hotwords=HotwordGraph(hotwords, reader.pieces, reader.blank) if hotwords else None,
+            hotwords=HotwordGraph(hotwords, reader.pieces, reader.blank) if hotwords and spoken is None else spoken,
             phones=reader.phones,
         )
         spelling = None if self._lm is None else self._lm.spelling
         return BeamDecoding(search, reader.pieces, reader.confidence, spelling)
+
+    def _spoken(self, hotwords: Sequence[Hotword]) -> HotwordGraph | None:
+        """Phrases in phones; None where pieces are read, or a word has no pronunciation."""
+        lm, phones = self._lm, self._phones
+        if phones is None or lm is None or lm.phones is None:
+            return None
+        trie = lm.phones
+        return HotwordGraph.spoken(hotwords, phones, lambda word: trie.say(lm.word_id(word)))
 
     def _reader(self, *, phones: bool) -> _Reader:
         """What a search of pieces or phones needs; prepared when it is first asked for."""

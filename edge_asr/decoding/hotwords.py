@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, product
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ MOST = 10_000
 LONGEST = 100
 """Letters in a phrase."""
 LARGEST_BOOST = 20.0
+WAYS = 16
+"""Pronunciations of a phrase that are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,11 @@ class Hotword:
             raise OptionError(f"hotword {self.phrase!r}: boost {self.boost!r}, {expected}")
         object.__setattr__(self, "phrase", words)
 
+    @property
+    def whole(self) -> float:
+        """The boost of the whole phrase in nats."""
+        return self.boost * len(self.phrase.replace(" ", ""))
+
 
 def read_hotwords(path: str | Path, boost: float = 1.0) -> list[Hotword]:
     """Reads a list: one phrase a line, after a tab its boost if it isn't ``boost``; ``#`` begins a remark.
@@ -79,8 +87,21 @@ def read_hotwords(path: str | Path, boost: float = 1.0) -> list[Hotword]:
     return hotwords
 
 
+def phone_texts(phones: Sequence[str]) -> list[str]:
+    """Gives each phone a character of its own, after a space where it begins a word: their names are no letters.
+
+    Example:
+        >>> phone_texts(("<blank>", "N", "NG", "▁N"))[1] == phone_texts(("<blank>", "N", "NG", "▁N"))[3].strip()
+        True
+    """
+    codes = {
+        name: chr(256 + code) for code, name in enumerate(dict.fromkeys(p.removeprefix(WORD_START) for p in phones))
+    }
+    return [" "[: name.startswith(WORD_START)] + codes[name.removeprefix(WORD_START)] for name in phones]
+
+
 class HotwordGraph:
-    """An Aho–Corasick automaton over letters, stepped by pieces.
+    """An Aho–Corasick automaton over letters, stepped by pieces (or over phones, see `spoken`).
 
     While a phrase is being spelled, a hypothesis carries a share of its boost as a loan (``ahead``); it is
     taken back if the phrase isn't completed, and kept (``gain``) if it is. So a hypothesis without a whole
@@ -110,11 +131,42 @@ class HotwordGraph:
         if len(hotwords) > MOST:
             raise OptionError(f"hotwords: {len(hotwords)} phrases; at most {MOST}")
         spelled = ["" if i == blank else piece.replace(WORD_START, " ") for i, piece in enumerate(pieces)]
+        letters = set("".join(spelled))
+        boosts = {}
+        for hotword in hotwords:
+            if bad := sorted(set(hotword.phrase) - letters - {" "}):
+                raise OptionError(f"hotword {hotword.phrase!r}: the model can't spell {''.join(bad)!r}")
+            boosts[hotword.phrase] = hotword.whole
+        self._build(boosts, spelled)
+
+    @classmethod
+    def spoken(
+        cls, hotwords: Sequence[Hotword], phones: Sequence[str], say: Callable[[str], Sequence[Sequence[int]]]
+    ) -> HotwordGraph | None:
+        """Gives the graph that is stepped by phones; a phrase is found in each of its pronunciations.
+
+        Args:
+            hotwords: The phrases.
+            phones: The phones' names, the blank first; ``▁`` begins a word.
+            say: Gives a word's pronunciations as ids of phones, none if it has none.
+
+        Returns:
+            The graph; None if a word has no pronunciation.
+        """
+        texts, boosts = phone_texts(phones), {}
+        for hotword in hotwords:
+            ways = [["".join(texts[phone] for phone in way) for way in say(word)] for word in hotword.phrase.split()]
+            if not all(ways):
+                return None
+            for way in islice(product(*ways), WAYS):
+                boosts["".join(way).strip()] = hotword.whole
+        graph = cls.__new__(cls)
+        graph._build(boosts, ["", *texts[1:]])
+        return graph
+
+    def _build(self, boosts: Mapping[str, float], spelled: Sequence[str]) -> None:
+        """Makes the automaton of phrases and their whole boosts, over the tokens' texts."""
         alphabet = {char: i for i, char in enumerate(sorted({" ", *"".join(spelled)}))}
-        boosts = {hotword.phrase: hotword.boost for hotword in hotwords}
-        for phrase in boosts:
-            if bad := sorted(set(phrase) - set(alphabet)):
-                raise OptionError(f"hotword {phrase!r}: the model can't spell {''.join(bad)!r}")
         children, depth, loan, reward = _trie(boosts, alphabet)
         goto, reward, loan = _automaton(children, loan, reward, len(alphabet))
         space = alphabet[" "]
@@ -123,8 +175,8 @@ class HotwordGraph:
         self.end = reward[self.space]
         self.complete = depth[self.space] > 1
         states = len(goto)
-        self.next = np.empty((states, len(pieces)), dtype=np.int32)
-        self.gain = np.zeros((states, len(pieces)), dtype=np.float32)
+        self.next = np.empty((states, len(spelled)), dtype=np.int32)
+        self.gain = np.zeros((states, len(spelled)), dtype=np.float32)
         for token, text in enumerate(spelled):
             state = np.arange(states)
             for char in text:
@@ -137,8 +189,7 @@ def _trie(boosts: Mapping[str, float], alphabet: Mapping[str, int]) -> tuple[lis
     """All phrases, with a space before and after, as a trie: children, depth, loan and reward of each state."""
     children: list[dict[int, int]] = [{}]
     depth, loan, reward = [0], [0.0], [0.0]
-    for phrase, boost in boosts.items():
-        whole = boost * len(phrase.replace(" ", ""))
+    for phrase, whole in boosts.items():
         state = HotwordGraph.START
         for place, char in enumerate(f" {phrase} "):
             letter = alphabet[char]

@@ -120,6 +120,18 @@ class PhoneTrie(Trie):
         all_words = words.tolist()
         self.others = {node: tuple(all_words[low:high]) for node, low, high in rows}
 
+    def say(self, word: int) -> list[tuple[int, ...]]:
+        """Gives a word's pronunciations as ids of phones; none if it has none."""
+        nodes = [*np.flatnonzero(self.word == word).tolist(), *(n for n, words in self.others.items() if word in words)]
+        return [self._way(node) for node in nodes]
+
+    def _way(self, node: int) -> tuple[int, ...]:
+        phones = []
+        while node != ROOT:
+            phones.append(int(self.labels[node]))
+            node = int(self.parent[node - 1])
+        return tuple(reversed(phones))
+
     @classmethod
     def of(cls, file: LmFile, unigrams: npt.NDArray[np.float32]) -> PhoneTrie | None:
         """Reads and checks the pronunciations of a language-model file; None if it has none.

@@ -198,12 +198,34 @@ def test_long_audio_is_settled(spoken: NgramModel) -> None:
     assert len(decoding._search.rank(decoding._state)[0].history.tokens()) < 400  # type: ignore[attr-defined]
 
 
-def test_hotwords_are_spelled(spoken: NgramModel) -> None:
-    """They may be words that have no pronunciation, so the search reads pieces then."""
+def test_hotwords_are_heard(spoken: NgramModel) -> None:
+    """Any of a phrase's pronunciations counts, and only whole phrases do."""
+    decoder = Decoder("lm", PIECES, lm=spoken, config=BeamConfig(**EXACT), phones=TABLE)
+    log_probs = random_log_probs(4, 6, len(TABLE), sharp=1.0)
+    log_probs[:, [i for i in range(len(TABLE)) if TABLE[i].strip("▁") not in ("<blank>", "AE", "N", "T", "AH")]] = -60.0
+    found = []
+    phrases = [Hotword("a tan", 0.5), Hotword("and", 0.3)]
+    for hotwords in ([], phrases):
+        decoding = decoder.start(hotwords)
+        assert decoding.phones
+        decoding.push(log_probs)
+        found.append({one.text: one.score for one in decoding.result(10_000).alternatives})
+    plain, boosted = found
+    # What a phrase's share of a text's alignments is worth; texts that sound like one have it in none or in all.
+    for text, score in boosted.items():
+        words = text.split()
+        gained = 0.9 * words.count("AND") + 2.0 * sum(pair == ("A", "TAN") for pair in pairwise(words))
+        if "AN" not in words and "AND" not in words:
+            assert score == pytest.approx(plain[text] + gained, abs=1e-3), text
+    assert any("A TAN" in text for text in boosted)
+
+
+def test_hotwords_without_a_pronunciation_are_spelled(spoken: NgramModel) -> None:
     decoder = Decoder("lm", PIECES, lm=spoken, phones=TABLE)
     assert decoder.phones
     assert decoder.start().phones
     assert not decoder.start([Hotword("dean")]).phones
+    assert not decoder.start([Hotword("a"), Hotword("tan dean")]).phones
     assert not Decoder("lm", PIECES, lm=spoken).phones
     assert not Decoder("beam", PIECES, phones=TABLE).phones
 

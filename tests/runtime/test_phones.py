@@ -111,7 +111,7 @@ def test_a_revisit_brings_phones(recognizer: Recognizer) -> None:
     np.testing.assert_array_equal(again.phones, splice(recognizer, pcm, [3])[1])
 
 
-def test_hotwords_read_pieces(recognizer: Recognizer, decoder: Decoder) -> None:
+def test_hotwords_without_a_pronunciation_read_pieces(recognizer: Recognizer, decoder: Decoder) -> None:
     spelled = recognizer.transcribe(noise(16_000 * 3), exit=2, decoder=decoder, hotwords=["ab"])
     assert {token.piece for token in spelled.tokens} <= set(recognizer.tokens.pieces)
 
