@@ -44,6 +44,10 @@ def _teacher(runs: list[dict[str, Any]]) -> str:
     )
 
 
+def _phones(config: ModelConfig) -> str:
+    return f" and {config.phones - 1} phones (ARPAbet, those that begin a word apart)" if config.phones else ""
+
+
 def model_card(
     config: ModelConfig,
     options: BundleOptions,
@@ -81,7 +85,7 @@ def model_card(
             "",
             f"English speech recognition with {config.exits} exits ({config.architecture}, d={config.dim},",
             f"{config.layers} layers a segment, parallel 2x branches on segments {branches}),",
-            f"{config.vocabulary} word pieces, CTC. {_teacher(runs)}",
+            f"{config.vocabulary} word pieces{_phones(config)}, CTC. {_teacher(runs)}",
             "",
             "## Cost",
             "Cumulative: what has run when the exit has spoken, frontend, heads and feedback counted.",
