@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_asr import Recognizer
+from edge_asr.decoding.decoder import Decoder
+from edge_asr.decoding.ngram import NgramModel
 from edge_asr.evaluation.dataset import load_dataset, sample
 from edge_asr.evaluation.evaluate import evaluate
 from edge_asr.evaluation.wer import ErrorCount, word_errors
@@ -41,6 +43,25 @@ def test_it_recognises_the_samples(recognizer: Recognizer, samples: Path) -> Non
             total += word_errors(row["text"], recognizer.transcribe(samples / row["audio"], exit=6).text)
     assert total.reference > 50
     assert total.rate < 0.45
+
+
+def test_its_language_model_reads_phones(recognizer: Recognizer, samples: Path) -> None:
+    """And makes fewer errors with them than with word pieces."""
+    assert recognizer.phones is not None
+    phones = recognizer.decoder("lm")
+    assert phones.phones
+    assert recognizer.bundle.lm_file is not None
+    pieces = Decoder("lm", recognizer.tokens.pieces, lm=NgramModel.load(recognizer.bundle.lm_file))
+    assert not pieces.phones
+    totals = [ErrorCount(), ErrorCount()]
+    for line in (samples / "manifest.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        for i, decoder in enumerate((phones, pieces)):
+            transcript = recognizer.transcribe(samples / row["audio"], exit=6, decoder=decoder)
+            totals[i] += word_errors(row["text"], transcript.text)
+    assert totals[0].rate <= totals[1].rate
+    heard = recognizer.transcribe(samples / row["audio"], exit=6, hotwords=["people"])
+    assert {token.piece for token in heard.tokens} <= set(recognizer.phones.pieces)
 
 
 @pytest.mark.parametrize("chunk", [320, 640, 1280, "full"])
