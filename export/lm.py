@@ -16,8 +16,8 @@ from edge_asr.decoding.lexicon import SPECIALS
 from edge_asr.decoding.lm_file import write_lm_file
 from edge_asr.decoding.ngram import FORMAT, MAX_ORDER, MIN_BACKOFF_BITS, SPECIAL_WORDS, NgramModel
 from edge_asr.errors import DataError, EdgeAsrError
+from edge_asr.training.phones import TABLE, VARIANTS, Pronunciations
 from export.arpa import Arpa, Order, read_arpa
-from export.pronunciations import TABLE, VARIANTS, Dictionary
 from export.tries import build_trie, phone_arrays
 
 BLOCKS = (256, 64, 16, 4, 1)
@@ -25,13 +25,16 @@ BLOCKS = (256, 64, 16, 4, 1)
 Ints = npt.NDArray[np.int64]
 
 
-def convert(arpa: Arpa, out: Path, pronunciations: Dictionary | None = None) -> dict[str, Any]:
+def convert(
+    arpa: Arpa, out: Path, pronunciations: Pronunciations | None = None, variants: int = VARIANTS
+) -> dict[str, Any]:
     """Writes a language-model file.
 
     Args:
         arpa: The model. Unigrams are kept exactly, and so are other values if there are at most 256 (128).
         out: The file.
         pronunciations: How its words are said; without, the file has no trie of phones.
+        variants: How many of a word's pronunciations are kept.
 
     Returns:
         The header that was written; ``steps`` holds the largest error of each quantiser, ``pronounced`` says how
@@ -39,6 +42,7 @@ def convert(arpa: Arpa, out: Path, pronunciations: Dictionary | None = None) -> 
 
     Raises:
         DataError: For a model that the format can't hold.
+        OptionError: For fewer than one variant.
     """
     order = len(arpa.orders)
     if order > MAX_ORDER:
@@ -92,8 +96,8 @@ def convert(arpa: Arpa, out: Path, pronunciations: Dictionary | None = None) -> 
     header: dict[str, Any] = {"format": FORMAT, "order": order, "words": words, "block": block, "counts": sizes}
     header["steps"] = steps
     if pronunciations is not None:
-        said = {int(ids[i]): pronunciations.say(w) for i, w in enumerate(arpa.vocabulary) if w not in SPECIAL_WORDS}
-        ways = {word: found for word, found in said.items() if found}
+        plain = ((int(ids[i]), word) for i, word in enumerate(arpa.vocabulary) if word not in SPECIAL_WORDS)
+        ways = {place: said for place, word in plain if (said := pronunciations.say(word, variants))}
         header |= {"phones": TABLE, "pronounced": len(ways)}
         arrays |= phone_arrays(ways, arrays["probs_1"])
     write_lm_file(out, header, arrays)
@@ -200,8 +204,8 @@ def main(arguments: list[str] | None = None) -> int:
         out = args.out or args.bundle / f"{Bundle.load(args.bundle).spec.language}.lm"
         if not out.parent.is_dir():
             raise DataError(f"--out {str(out)!r}: there is no directory {str(out.parent)!r}")
-        said = Dictionary.read(args.pronunciations, args.variants) if args.pronunciations else None
-        header = convert(read_arpa(args.arpa), out, said)
+        said = Pronunciations.read(args.pronunciations) if args.pronunciations else None
+        header = convert(read_arpa(args.arpa), out, said, args.variants)
         counts = ", ".join(f"{count:,} {n}-grams" for n, count in enumerate(header["counts"], start=1))
         if args.bundle:
             add_to_bundle(out, args.bundle)

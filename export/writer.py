@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import edge_asr
-from edge_asr.decoding.tokens import BLANK
 from edge_asr.errors import DataError
 from edge_asr.model.config import SIDE
 from edge_asr.model.frontend import HOP, OVERLAP
 from edge_asr.model.logmel import SAMPLE_RATE
 from edge_asr.model.model import AsrModel, two_speed
-from edge_asr.training.phones import PHONES
+from edge_asr.training.phones import TABLE
 from edge_asr.training.tokenizer import Tokenizer
 from export.costs import Cost, count_macs
 from export.graphs import DEEP_INPUTS, export_frontend, export_segments, trunk_inputs
@@ -62,10 +61,9 @@ def write_graphs(model: AsrModel, tokenizer: Tokenizer, out: Path, say: Callable
     """Writes tokens, phones where the model has them, and graphs, float32 and int8."""
     (out / "tokens.txt").write_text("\n".join(tokenizer.pieces()) + "\n", encoding="utf-8")
     if model.config.phones:
-        names = [BLANK, *PHONES]
-        if model.config.phones != len(names):
-            raise DataError(f"the model's exits give {model.config.phones} phones; allowed: {len(names)}, or none")
-        (out / "phones.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+        if model.config.phones != len(TABLE):
+            raise DataError(f"the model's exits give {model.config.phones} phones; allowed: {len(TABLE)}, or none")
+        (out / "phones.txt").write_text("\n".join(TABLE) + "\n", encoding="utf-8")
     say("frontend")
     export_frontend(model, out / "frontend.onnx")
     say(f"{model.config.exits} segments, float32")

@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from export.pronunciations import TABLE
+from edge_asr.training.phones import TABLE
 
 PIECES = ("<blank>", "▁A", "B", "▁C", "D'", "E")
 PHONES = TABLE

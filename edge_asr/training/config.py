@@ -178,6 +178,8 @@ class OptimConfig:
         phones: weight of the CTC loss on phones, the mean over exits; the model has heads for them (``model.phones``),
             the prepared folder the dictionary (``scripts/prepare_data.py --pronunciations``). 0: the model's heads
             for phones, if it has any, stay as they are.
+        crf: share of CTC-CRF's denominator in the loss on phones (``edge_asr.training.crf``), with a bigram counted on
+            the transcripts. 0: CTC alone; at 1 nothing holds blanks in place (the paper keeps a tenth of CTC).
     """
 
     minutes: float = 0.0
@@ -204,6 +206,7 @@ class OptimConfig:
     teacher: float = 0.0
     teacher_exits: tuple[int, ...] = (2, 4, 6)
     phones: float = 0.0
+    crf: float = 0.0
 
     def __post_init__(self) -> None:
         _require(self.optimizer in ("adamw", "muon"), "optim.optimizer", self.optimizer, "adamw, muon")
@@ -226,6 +229,8 @@ class OptimConfig:
         _require(0 <= self.delay <= 16, "optim.delay", self.delay, "0 to 16 frames")
         _require(self.teacher >= 0, "optim.teacher", self.teacher, "0 or more")
         _require(self.phones >= 0, "optim.phones", self.phones, "0 or more")
+        _require(0 <= self.crf <= 1, "optim.crf", self.crf, "0 to 1")
+        _require(self.phones > 0 or not self.crf, "optim.crf", self.crf, "0, or optim.phones above 0")
 
     @property
     def views(self) -> int:

@@ -11,6 +11,7 @@ import torch
 from edge_asr.model.model import AsrModel
 from edge_asr.training.batch import Batch
 from edge_asr.training.config import TrainConfig
+from edge_asr.training.crf import Bigram
 from edge_asr.training.learner import Learner
 
 
@@ -87,7 +88,9 @@ def rehearse(
     Returns:
         Seconds of audio in a second, on the batches made here.
     """
-    learner, rng = Learner(config, AsrModel(config.model), device), np.random.default_rng(seed)
+    bigram = Bigram.count([], config.model.phones) if config.optim.crf else None
+    learner = Learner(config, AsrModel(config.model), device, bigram=bigram)
+    rng = np.random.default_rng(seed)
     ends = [phase.until for phase in config.phases]
     audio = spent = 0.0
     for update in range(updates):

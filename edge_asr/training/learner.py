@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from edge_asr.errors import OptionError
 from edge_asr.model.layers import pick
 from edge_asr.model.model import AsrModel
 from edge_asr.training.batch import Batch
 from edge_asr.training.config import Phase, TrainConfig
+from edge_asr.training.crf import Bigram
 from edge_asr.training.loss import consistency_losses, ctc_losses, distillation_losses, phone_losses, splice
 from edge_asr.training.optimizer import build_optimizers, rate
 from edge_asr.training.parallel import Parallel
@@ -36,6 +38,10 @@ class Learner:
         device: where to compute.
         teacher_dim: width of a teacher's states, where there is one.
         parallel: the processes that share each batch; this one alone by default.
+        bigram: of phones, for ``optim.crf``.
+
+    Raises:
+        OptionError: ``optim.crf`` without a bigram.
 
     Attributes:
         step: updates done; also the seed of everything an update draws.
@@ -53,7 +59,13 @@ class Learner:
         device: torch.device,
         teacher_dim: int = 0,
         parallel: Parallel | None = None,
+        bigram: Bigram | None = None,
     ) -> None:
+        if config.optim.crf and bigram is None:
+            raise OptionError(
+                f"training option optim.crf is {config.optim.crf!r}; allowed: 0, unless a bigram is given"
+            )
+        self.bigram = bigram
         self.config, self.device, self.parallel = config, device, parallel or Parallel()
         self.model = model.to(device)
         optim, dim = config.optim, config.model.dim
@@ -140,7 +152,7 @@ class Learner:
         if pattern is not None:
             log_probs = pick(log_probs, pattern, chunk)[None]
         elif optim.phones:
-            extra["phones"] = phone_losses(phones, batch).mean()
+            extra["phones"] = phone_losses(phones, batch, self.bigram, optim.crf).mean()
         loss, logged = self._loss(phase, batch, log_probs, chunk if pattern is None else 0)
         loss = loss + sum(getattr(optim, name) * value for name, value in extra.items())
         self.working.zero_grad(set_to_none=True)

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from edge_asr.model.layers import valid_mask
 from edge_asr.training.batch import Batch
+from edge_asr.training.crf import Bigram, log_partition
 
 
 def splice(log_probs: Tensor, chunk: int, generator: torch.Generator) -> Tensor:
@@ -96,14 +97,18 @@ def ctc_losses(log_probs: Tensor, batch: Batch) -> Tensor:
     return losses.sum(dim=1) / batch.target_lengths.sum()
 
 
-def phone_losses(log_probs: Tensor, batch: Batch) -> Tensor:
+def phone_losses(log_probs: Tensor, batch: Batch, bigram: Bigram | None = None, share: float = 0.0) -> Tensor:
     """Mean CTC loss per phone of each of E sequences of phones' log-probabilities, in one call.
 
-    Hierarchical CTC (arXiv 1807.06234) teaches lower layers units that are nearer to sound.
+    Hierarchical CTC (arXiv 1807.06234) teaches lower layers units that are nearer to sound. With a bigram, so large a
+    share of CTC-CRF's denominator is added (``edge_asr.training.crf``): at 1 the loss is how unlikely the transcript's
+    phones are among all that the bigram allows.
 
     Args:
         log_probs: (E, B, T, P).
         batch: lengths, and ``phones``; utterances without any weigh nothing.
+        bigram: of phones.
+        share: 0 to 1.
 
     Returns:
         (E) losses, 0 where no utterance has phones; one too short for its phones counts as zero.
@@ -122,4 +127,10 @@ def phone_losses(log_probs: Tensor, batch: Batch) -> Tensor:
         reduction="none",
         zero_infinity=True,
     ).reshape(exits, len(counts))
+    if bigram is not None and share:
+        lengths = batch.lengths[known].repeat(exits)
+        sums = log_partition(rows.reshape(exits * len(counts), *rows.shape[2:]), lengths, bigram)
+        likely = bigram.score(batch.phones, counts).to(sums.device)
+        fits = losses > 0  # CTC gave 0 to one too short for its phones
+        losses = losses + share * torch.where(fits, sums.reshape(exits, -1) - likely, 0)
     return losses.sum(dim=1) / counts.sum()

@@ -18,6 +18,7 @@ from edge_asr.model.model import AsrModel
 from edge_asr.training.batch import Batch
 from edge_asr.training.checkpoint import read_checkpoint, save_checkpoint
 from edge_asr.training.config import Phase, TrainConfig
+from edge_asr.training.crf import Bigram
 from edge_asr.training.data.augment import Augmenter
 from edge_asr.training.data.batches import Loader, open_store, read_part, sample_cuts
 from edge_asr.training.data.prefetch import prefetched
@@ -25,7 +26,7 @@ from edge_asr.training.data.share import ShareLoader
 from edge_asr.training.data.teacher import StateStore
 from edge_asr.training.learner import Learner
 from edge_asr.training.parallel import Parallel
-from edge_asr.training.phones import PHONES, Pronunciations
+from edge_asr.training.phones import TABLE, Pronunciations
 from edge_asr.training.progress import Moment, Reporter
 from edge_asr.training.scoring import Score, score_exits
 from edge_asr.training.tokenizer import Tokenizer
@@ -67,8 +68,8 @@ class Trainer:
         earlier: list[dict[str, Any]] | None = None,
         parallel: Parallel | None = None,
     ) -> None:
-        if config.optim.phones and config.model.phones != 1 + len(PHONES):
-            allowed = f"{1 + len(PHONES)} (blank and {len(PHONES)} phones), or optim.phones: 0"
+        if config.optim.phones and config.model.phones != len(TABLE):
+            allowed = f"{len(TABLE)} (blank and {len(TABLE) - 1} phones), or optim.phones: 0"
             raise OptionError(f"model option phones is {config.model.phones!r}; allowed: {allowed}")
         self.earlier, self.parallel = earlier or [], parallel or Parallel()
         self.config, self.out = config, out
@@ -79,9 +80,8 @@ class Trainer:
         store = open_store(prepared, "train", list(corpora), config.data.speeds)
         dev_store = open_store(prepared, "dev", list(dev), (1.0,))
         saved = read_checkpoint(out / "last.pt") if (out / "last.pt").exists() else None
-        self.tokenizer = self._tokenizer(
-            saved, tokenizer, [c.supervisions[0].text for cuts in corpora.values() for c in cuts]
-        )
+        texts = [c.supervisions[0].text for cuts in corpora.values() for c in cuts]
+        self.tokenizer = self._tokenizer(saved, tokenizer, texts)
         mean, std = store.mean_and_std()
         model = AsrModel(config.model)
         model.frontend.subsampling.mean.copy_(torch.from_numpy(mean))
@@ -91,12 +91,16 @@ class Trainer:
         states = StateStore.open(prepared, list(corpora)) if config.data.teacher else None
         self.taught_by = states.about if states is not None and config.optim.teacher else ""
         said = Pronunciations.read(prepared / "pronunciations.dict") if config.optim.phones else None
+        bigram = None
+        if said is not None and config.optim.crf:
+            bigram = Bigram.count((said.encode(text) or () for text in texts), config.model.phones)
         self.learner = Learner(
             config,
             model,
             torch.device(device),
             teacher_dim=states.dim if states else 0,
             parallel=self.parallel,
+            bigram=bigram,
         )
         torch.manual_seed(config.seed + 1000 * self.parallel.rank)  # dropout differs by process
         noise_path = prepared / "noise" / "noise.npy"

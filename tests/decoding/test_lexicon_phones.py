@@ -16,9 +16,9 @@ from edge_asr.decoding.lexicon import OFF, ROOT, Lexicon, PhoneTrie, best_throug
 from edge_asr.decoding.lm_file import LmFile, write_lm_file
 from edge_asr.decoding.ngram import SPECIAL_WORDS, NgramModel
 from edge_asr.errors import LanguageModelError
+from edge_asr.training.phones import TABLE, Pronunciations
 from export.arpa import Arpa, read_arpa
 from export.lm import convert
-from export.pronunciations import TABLE, Dictionary
 from tests.decoding.toy_lm import WORDS, write_arpa
 
 PLAIN = 39
@@ -46,12 +46,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def said_file(arpa: Arpa, folder: Path) -> Path:
-    convert(arpa, folder / "said.lm", Dictionary(SAID))
+    convert(arpa, folder / "said.lm", Pronunciations(SAID))
     return folder / "said.lm"
 
 
 def trie_of(arpa: Arpa, folder: Path, words: Ways) -> tuple[NgramModel, PhoneTrie]:
-    convert(arpa, folder / "random.lm", Dictionary(words))
+    convert(arpa, folder / "random.lm", Pronunciations(words))
     lm = NgramModel.load(folder / "random.lm")
     assert lm.phones is not None
     return lm, lm.phones

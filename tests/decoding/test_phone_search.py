@@ -19,9 +19,9 @@ from edge_asr.decoding.decoding import Decoding
 from edge_asr.decoding.hotwords import Hotword
 from edge_asr.decoding.ngram import NgramModel
 from edge_asr.errors import OptionError
+from edge_asr.training.phones import TABLE, Pronunciations
 from export.arpa import read_arpa
 from export.lm import convert
-from export.pronunciations import TABLE, Dictionary
 from tests.decoding.alignments import EXACT, PIECES, random_log_probs
 from tests.decoding.toy_lm import write_arpa
 
@@ -44,7 +44,7 @@ ID = {name: number for number, name in enumerate(TABLE)}
 def spoken(tmp_path_factory: pytest.TempPathFactory) -> NgramModel:
     folder = tmp_path_factory.mktemp("spoken")
     (folder / "said.dict").write_text(SAID, encoding="utf-8")
-    convert(read_arpa(write_arpa(folder / "toy.arpa")), folder / "toy.lm", Dictionary.read(folder / "said.dict"))
+    convert(read_arpa(write_arpa(folder / "toy.arpa")), folder / "toy.lm", Pronunciations.read(folder / "said.dict"))
     return NgramModel.load(folder / "toy.lm")
 
 

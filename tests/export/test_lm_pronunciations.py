@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ from edge_asr.bundle.bundle import Bundle
 from edge_asr.decoding.lexicon import Lexicon
 from edge_asr.decoding.ngram import NgramModel
 from edge_asr.errors import DataError, OptionError
+from edge_asr.training.phones import TABLE, Pronunciations
 from export.__main__ import main
-from export.pronunciations import TABLE, Dictionary
 from export.tries import breadth_first, phone_arrays
 from tests.decoding.toy_lm import WORDS, write_arpa
 from tests.fake_bundle import write_fake_bundle
@@ -39,8 +40,8 @@ def words(tmp_path: Path) -> Path:
     return tmp_path / "words.dict"
 
 
-def spell(dictionary: Dictionary, word: str) -> list[str]:
-    return [" ".join(TABLE[phone] for phone in way) for way in dictionary.say(word)]
+def spell(ways: Sequence[tuple[int, ...]]) -> list[str]:
+    return [" ".join(TABLE[phone] for phone in way) for way in ways]
 
 
 def test_the_phones_are_those_of_the_models() -> None:
@@ -64,31 +65,14 @@ def test_the_phones_are_those_of_the_models() -> None:
     ],
 )
 def test_variants_and_possessives(words: Path, word: str, ways: list[str]) -> None:
-    assert spell(Dictionary.read(words), word) == ways
-    assert spell(Dictionary.read(words, variants=1), word) == ways[:1]
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"cat K AE1 T\ndog D QQ G\n", r"bad\.dict:2: the phone 'QQ'"),
-        (b"cat K AE1 T\ndog(2)\n", r"bad\.dict:2: no phones"),
-        (b"cat \xe2\x96\x81K AE1 T\n", "the phone '▁K'"),
-        (b";;; nothing\n", "holds no word"),
-        (b"\xff\xfe", "can't be read"),
-    ],
-)
-def test_other_files_are_refused(tmp_path: Path, data: bytes, message: str) -> None:
-    (tmp_path / "bad.dict").write_bytes(data)
-    with pytest.raises(DataError, match=message):
-        Dictionary.read(tmp_path / "bad.dict")
-    with pytest.raises(DataError, match="can't be read"):
-        Dictionary.read(tmp_path / "missing.dict")
+    said = Pronunciations.read(words)
+    assert spell(said.say(word)) == ways
+    assert spell(said.say(word, variants=1)) == ways[:1]
 
 
 def test_a_word_has_at_least_one_variant() -> None:
     with pytest.raises(OptionError, match="variants=0"):
-        Dictionary({}, variants=0)
+        Pronunciations({}).say("A", variants=0)
 
 
 def test_the_command(tmp_path: Path, words: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,9 +18,9 @@ from edge_asr.evaluation.recording import record
 from edge_asr.exits.fixed import FixedPolicy
 from edge_asr.runtime.encoder import EncoderStream
 from edge_asr.runtime.onnx_engine import OnnxEngine
+from edge_asr.training.phones import Pronunciations
 from export.arpa import read_arpa
 from export.lm import convert
-from export.pronunciations import Dictionary
 from tests.decoding.toy_lm import write_arpa
 from tests.fake_bundle import PHONES, Sizes, write_fake_bundle, write_json
 from tests.runtime.helpers import PatternPolicy, noise
@@ -42,7 +42,7 @@ def recognizer(path: Path) -> Recognizer:
 def decoder(recognizer: Recognizer, tmp_path_factory: pytest.TempPathFactory) -> Decoder:
     folder = tmp_path_factory.mktemp("lm")
     (folder / "said.dict").write_text(SAID, encoding="utf-8")
-    convert(read_arpa(write_arpa(folder / "toy.arpa")), folder / "toy.lm", Dictionary.read(folder / "said.dict"))
+    convert(read_arpa(write_arpa(folder / "toy.arpa")), folder / "toy.lm", Pronunciations.read(folder / "said.dict"))
     decoder = recognizer.decoder("lm", lm=folder / "toy.lm")
     assert decoder.phones
     return decoder

@@ -45,6 +45,11 @@ def _plain(value: Any) -> Any:
         ({"name": "x", "model": {}, "optim": {"teacher": 1.0}}, "data.teacher"),
         ({"name": "x", "model": {}, "optim": {"phones": 1.0}}, "0, or model.phones"),
         ({"name": "x", "model": {"phones": 79}, "optim": {"phones": -1}}, "optim.phones"),
+        (
+            {"name": "x", "model": {"phones": 79}, "optim": {"phones": 1, "crf": 1.1}},
+            "allowed: 0 to 1",
+        ),
+        ({"name": "x", "model": {"phones": 79}, "optim": {"crf": 0.9}}, "0, or optim.phones above 0"),
         ({"name": "x", "model": {"phones": 79}, "optim": {"phones": 1.0, "phone_exits": [2]}}, "phone_exits"),
         ({"name": "x", "model": {}, "optim": {"precision": "int8"}}, "optim.precision"),
         (

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from edge_asr.errors import OptionError
 from edge_asr.model.model import AsrModel
 from edge_asr.model.registry import ENCODERS
 from edge_asr.training.config import Phase, TrainConfig
@@ -87,3 +88,10 @@ def test_many_small_updates_are_not_lost_in_bfloat16() -> None:
     moved = (weight.detach() - start).abs()
     assert 0 < moved.max() < 1e-3
     assert (moved > 0).float().mean() > 0.9
+
+
+def test_crf_asks_for_a_bigram() -> None:
+    values = {"name": "x", "model": {"phones": 7}, "optim": {"phones": 1.0, "crf": 0.9}}
+    config = TrainConfig.from_dict(values)
+    with pytest.raises(OptionError, match=r"optim\.crf is 0\.9"):
+        Learner(config, AsrModel(config.model), torch.device("cpu"))

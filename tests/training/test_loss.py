@@ -8,6 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from edge_asr.training.batch import Batch
+from edge_asr.training.crf import Bigram, log_partition
 from edge_asr.training.loss import consistency_losses, ctc_losses, distillation_losses, phone_losses, splice
 
 
@@ -54,6 +55,30 @@ def test_phones_are_ctc_of_each_exit_over_utterances_that_have_any() -> None:
     assert bool((log_probs.grad[:, known].abs().amax(dim=(2, 3)) > 0).all())
     for none in (batch, replace(batch, phones=phones[:0], phone_lengths=0 * counts)):
         assert phone_losses(log_probs, none).tolist() == [0.0] * 3
+
+
+def test_a_share_of_the_denominator_is_added_to_phones() -> None:
+    torch.manual_seed(0)
+    log_probs = torch.randn(2, 3, 30, 6).log_softmax(dim=-1)
+    lengths, counts = torch.tensor([30, 21, 2]), torch.tensor([4, 2, 3])  # the last is too short for its phones
+    phones = torch.tensor([1, 2, 3, 3, 5, 4, 1, 2, 1])
+    batch = Batch(torch.empty(0), lengths, torch.tensor([1]), torch.tensor([1]), 1.0, [""] * 3)
+    batch = replace(batch, phones=phones, phone_lengths=counts)
+    bigram = Bigram.count([[1, 2, 3, 3], [5, 4]], phones=6)
+    plain = phone_losses(log_probs, batch)
+    assert torch.equal(phone_losses(log_probs, batch, bigram, 0.0), plain)
+    for exit, before, whole, part in zip(
+        log_probs,
+        plain,
+        phone_losses(log_probs, batch, bigram, 1.0),
+        phone_losses(log_probs, batch, bigram, 0.5),
+        strict=True,
+    ):
+        sums = log_partition(exit[:2], lengths[:2], bigram).sum()
+        likely = bigram.score(phones[:6], counts[:2]).sum()
+        assert torch.allclose(whole - before, (sums - likely) / 9, atol=1e-5)
+        assert torch.allclose(part - before, (whole - before) / 2, atol=1e-5)
+        assert whole > 0  # minus the log of a probability
 
 
 def test_consistency_is_the_divergence_of_each_view_from_the_other_held_fixed() -> None:

@@ -58,6 +58,9 @@ def test_an_unknown_word_leaves_the_utterance_out(said: Pronunciations) -> None:
     [
         (b"cat K AE1 T\ndog D QQ G\n", "line 2: the phone 'QQ'"),
         (b"cat\n", "line 1: no phones"),
+        (b"cat K AE1 T\ndog(2)\n", "line 2: no phones"),
+        (b"cat \xe2\x96\x81K AE1 T\n", "line 1: the phone '▁K'"),
+        (b";;; nothing\n", "hold no word"),
         (b"", "hold no word"),
         (b"\xff\xfe", "cannot be read"),
     ],

@@ -209,7 +209,8 @@ def test_two_views_and_a_teacher_are_learned_and_resumed(prepared: Path, tmp_pat
     assert set(trainer.learner.ema) == set(trainer.learner.model.state_dict())
 
 
-def test_phones_are_learned_beside_word_pieces(prepared: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("crf", [0.0, 0.9])
+def test_phones_are_learned_beside_word_pieces(crf: float, prepared: Path, tmp_path: Path) -> None:
     cuts = read_part(prepared, "train", ("tones",))["tones"]
     words = sorted({word for cut in cuts for word in cut.supervisions[0].text.split()})
     # One word is not in the dictionary: its utterances are learned from word pieces alone.
@@ -218,7 +219,10 @@ def test_phones_are_learned_beside_word_pieces(prepared: Path, tmp_path: Path) -
     ]
     (prepared / "pronunciations.dict").write_text("\n".join(lines))
     model = VALUES["model"] | {"phones": 1 + len(PHONES)}
-    values = VALUES | {"model": model, "optim": VALUES["optim"] | {"steps": 30, "phones": 0.5, "head_lr": 0.01}}
+    values = VALUES | {
+        "model": model,
+        "optim": VALUES["optim"] | {"steps": 30, "phones": 0.5, "head_lr": 0.01, "crf": crf},
+    }
     trainer = Trainer(TrainConfig.from_dict(values), prepared, tmp_path / "run")
     trainer.run()
     learned = [float(row["phones"]) for row in rows(tmp_path / "run") if float(row["phones"])]
