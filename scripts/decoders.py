@@ -220,9 +220,8 @@ def hotword_list(
     return rare, [Hotword(word, boost) for word in sorted(rare | {w for w in others if w.strip("'")})]
 
 
-def measure_hotwords(kept: Sequence[Kept], pieces: tuple[str, ...], lm: NgramModel, config: BeamConfig) -> None:
+def measure_hotwords(kept: Sequence[Kept], lm: NgramModel, decoder: Decoder) -> None:
     """Prints how many of the rarest words are found with phrases, and the error rate of all other words."""
-    decoder = Decoder(LM, pieces, lm=lm, config=config)
     audio = sum(k.seconds for k in kept)
     print(
         "| boost | distractors | rare words found % | others' WER % | ms per second |\n| --- | --- | --- | --- | --- |"
@@ -296,7 +295,7 @@ def main() -> int:
         jobs: list[tuple[bool, Callable[[], object]]] = [
             (args.tune, lambda: print(tune(kept, pieces, lm, config, heard))),
             (args.confidence, confidence),
-            (args.hotwords, lambda: measure_hotwords(kept, pieces, lm, DEFAULTS[LM])),
+            (args.hotwords, lambda: measure_hotwords(kept, lm, decoders[LM])),
             (bool(args.known), lambda: measure_known(kept, (decoders[GREEDY], decoders[LM]), args.known)),
         ]
         for wanted, job in jobs:
