@@ -64,7 +64,7 @@ def flashlight(
         tables: Any = import_module("flashlight.lib.text.dictionary")
     except ImportError as error:
         raise MissingExtraError(f"pip install flashlight-text kenlm: {error}") from error
-    table = tables.create_word_dict(words)
+    table = tables.create_word_dict({word: [list[str]()] for word in (*words, "<unk>")})
     lm = language.KenLM(str(arpa), table)
     trie = text.Trie(len(phones), 0)
     start = lm.start(False)

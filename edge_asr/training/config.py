@@ -99,6 +99,8 @@ class AugmentConfig:
 
     Attributes:
         gain_db: loudness is changed by up to this much, either way.
+        equalize_db: a curve of gains is laid over the mel axis, straight lines between corners of up to this much
+            either way: other microphones and rooms (FilterAugment, arXiv 2110.03282).
         noise_probability: share of utterances mixed with noise.
         snr_db: range of signal-to-noise ratios.
         bandwidth_probability: share of utterances whose highest mel bins are cut, as by a codec or a
@@ -115,6 +117,7 @@ class AugmentConfig:
     """
 
     gain_db: float = 8.0
+    equalize_db: float = 0.0
     noise_probability: float = 0.3
     snr_db: tuple[float, float] = (5.0, 30.0)
     bandwidth_probability: float = 0.1
@@ -128,6 +131,7 @@ class AugmentConfig:
     tail_frames: int = 12
 
     def __post_init__(self) -> None:
+        _require(0 <= self.equalize_db <= 40, "augment.equalize_db", self.equalize_db, "0 to 40")
         _require(0 <= self.noise_probability <= 1, "augment.noise_probability", self.noise_probability, "0 to 1")
         _require(
             0 <= self.bandwidth_probability <= 1,

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from edge_asr.errors import DataError
 from edge_asr.training import node
 from edge_asr.training.config import AugmentConfig, Phase
-from edge_asr.training.data.device_augment import DeviceAugmenter
+from edge_asr.training.data.device_augment import DB, DeviceAugmenter
 from edge_asr.training.pack import PackSpec, Row, complete_shards, read_shard
 from edge_asr.training.weights import load_weights
 from tests.training.test_splicing import make_batch
@@ -226,3 +226,9 @@ def test_device_augmentation() -> None:
     moved = bent(peaked, torch.Generator().manual_seed(0)).mels[:, 0].argmax(dim=1)
     assert torch.all((moved >= 44) & (moved <= 56) & (moved != 50))
     assert len(set(moved.tolist())) == 2
+    equal = DeviceAugmenter(replace(nothing, equalize_db=6.0), torch.zeros(80), None)
+    flat = replace(batch, mels=torch.zeros_like(batch.mels))
+    curves = equal(flat, torch.Generator().manual_seed(0)).mels[:, :100] / DB
+    assert torch.allclose(curves, curves[:, :1].expand_as(curves), atol=1e-4)
+    assert 1 < float(curves.abs().max()) <= 6.0 + 1e-4
+    assert not torch.allclose(curves[0], curves[1])

@@ -13,6 +13,7 @@ from edge_asr.model.logmel import LOG_FLOOR
 from edge_asr.training.config import AugmentConfig
 
 DB = math.log(10) / 10  # natural-log power units in a decibel
+CORNERS = 5  # of a curve of gains
 
 
 class Augmenter:
@@ -36,6 +37,9 @@ class Augmenter:
         x = mels + rng.uniform(-c.gain_db, c.gain_db) * DB
         if c.frequency_warp:
             x = warped(x, rng.uniform(-c.frequency_warp, c.frequency_warp))
+        if c.equalize_db:
+            places = rng.random(CORNERS) * (x.shape[1] - 1)
+            x = x + gain_curve(x.shape[1], places, rng.uniform(-c.equalize_db, c.equalize_db, CORNERS)) * DB
         if self.noise is not None and rng.random() < c.noise_probability:
             x = self._mix(x, rng)
         if rng.random() < c.bandwidth_probability:
@@ -66,6 +70,22 @@ class Augmenter:
             first = int(rng.integers(0, len(x) - width + 1))
             x[first : first + width] = self.mean
         return x
+
+
+def gain_curve(bins: int, places: npt.NDArray[np.float64], gains: npt.NDArray[np.float64]) -> Tensor:
+    """Gains (bins) on straight lines between corners, level beyond the outermost.
+
+    Args:
+        bins: how many.
+        places: of the corners, in bins, in any order.
+        gains: of the corners.
+
+    Example:
+        >>> gain_curve(5, np.array([3.0, 1.0]), np.array([2.0, 0.0]))
+        tensor([0., 0., 1., 2., 2.])
+    """
+    order = np.argsort(places)
+    return torch.from_numpy(np.interp(np.arange(bins), places[order], gains[order]).astype(np.float32))
 
 
 def warped(mels: Tensor, share: float) -> Tensor:

@@ -10,6 +10,7 @@ from torch import Tensor
 from edge_asr.model.logmel import LOG_FLOOR
 from edge_asr.training.batch import Batch
 from edge_asr.training.config import AugmentConfig
+from edge_asr.training.data.augment import CORNERS, gain_curve
 
 DB = 0.2302585092994046  # natural-log power units in a decibel
 
@@ -39,6 +40,13 @@ class DeviceAugmenter:
             source = (bin_place / (1 + uniform(-c.frequency_warp, c.frequency_warp))).clamp(max=bins - 1)
             lower = source.floor().long().expand_as(x)
             x = torch.lerp(x.gather(2, lower), x.gather(2, (lower + 1).clamp(max=bins - 1)), source - source.floor())
+        if c.equalize_db:
+            corners = (uniform(0, bins - 1, CORNERS), uniform(-c.equalize_db, c.equalize_db, CORNERS))
+            curves = [
+                gain_curve(bins, p.cpu().double().numpy(), g.cpu().double().numpy())
+                for p, g in zip(*corners, strict=True)
+            ]
+            x = x + torch.stack(curves)[:, None].to(x) * DB
         if self.noise is not None and c.noise_probability:
             start = (uniform(0, 1) * max(1, len(self.noise) - rows)).long()
             noise = self.noise[(start + place).squeeze(-1) % len(self.noise)].float()

@@ -11,7 +11,7 @@ import torch
 
 from edge_asr.model.logmel import LOG_FLOOR
 from edge_asr.training.config import AugmentConfig
-from edge_asr.training.data.augment import Augmenter, paced, warped
+from edge_asr.training.data.augment import DB, Augmenter, gain_curve, paced, warped
 
 MEAN = np.full(80, -7.0, dtype=np.float32)
 NOTHING = AugmentConfig(
@@ -48,6 +48,18 @@ def test_noise_has_the_ratio_asked_for(snr: float) -> None:
     mixed = Augmenter(config, MEAN, noise)(mels(), np.random.default_rng(0))
     added = (mixed.exp() - mels().exp()).mean()
     assert 10 * math.log10(float(mels().exp().mean() / added)) == pytest.approx(snr, abs=0.2)
+
+
+def test_an_equalizer_is_one_curve_for_all_frames_and_within_its_bounds() -> None:
+    config = dataclasses.replace(NOTHING, equalize_db=6.0)
+    curves = []
+    for seed in range(20):
+        added = (Augmenter(config, MEAN, None)(mels(), np.random.default_rng(seed)) - mels()) / DB
+        assert torch.allclose(added, added[:1].expand_as(added), atol=1e-4)
+        assert float(added.abs().max()) <= 6.0 + 1e-4
+        curves.append(added[0])
+    assert float(torch.stack(curves).std(dim=0).min()) > 1
+    assert torch.equal(gain_curve(3, np.array([7.0, 9.0]), np.array([1.0, 2.0])), torch.ones(3))
 
 
 def test_masks_are_the_mean_and_within_their_widths() -> None:
