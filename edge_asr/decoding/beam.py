@@ -11,7 +11,7 @@ import numpy.typing as npt
 from edge_asr.decoding.beam_config import BeamConfig
 from edge_asr.decoding.greedy import Token
 from edge_asr.decoding.hotwords import HotwordGraph, phone_texts
-from edge_asr.decoding.hypotheses import BREAK, WORD, Floats, Hypotheses, Ints, Node
+from edge_asr.decoding.hypotheses import BREAK, WORD, Ending, Floats, Hypotheses, Ints, Node
 from edge_asr.decoding.lexicon import OFF, ROOT, Lexicon
 from edge_asr.decoding.ngram import END, UNKNOWN, NgramModel, State
 from edge_asr.decoding.tokens import WORD_START
@@ -20,6 +20,8 @@ LOWEST = -60.0
 """Log-probabilities below count as this, so that no hypothesis ever has none."""
 NAT = math.log(10.0)
 CACHED = 50_000
+ALIKE = 2
+"""Further words tried of those that sound alike: what follows may favour them."""
 HORIZON, LOOK_EVERY = 375, 64
 """Frames: hypotheses that differ from the best one further back are dropped; how often it is looked for them."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -66,8 +68,8 @@ class BeamSearch:
         lexicon: `Lexicon.build` of the model's trie for these pieces; only without ``lm`` None.
         ahead: (nodes + 1,) log10 probability of the best word behind a node, `best_through`.
         hotwords: Phrases to prefer.
-        phones: Whether the tokens are phones: the lexicon then says which words end at a node, a word's spelling is the
-            language model's choice among those that sound the same, and histories hold the words beside the tokens.
+        phones: Whether the tokens are phones: the lexicon then says which words end at a node, the likeliest of those
+            that sound the same go on as hypotheses of their own, and histories hold the words beside the tokens.
     """
 
     def __init__(
@@ -128,7 +130,7 @@ class BeamSearch:
     def boundary(self, state: SearchState) -> SearchState:
         """Ends a piece of audio: the word ends, and the next token isn't a repeat."""
         beam = self._after_silence(state.beam, state.silence or 0.0)
-        beam = self._commit(beam, np.ones(len(beam.node), dtype=bool))
+        beam = _spread(self._commit(beam, np.ones(len(beam.node), dtype=bool)))
         gained = self._closing(beam)
         hot = beam.hot
         loan = np.zeros(len(hot))
@@ -149,6 +151,7 @@ class BeamSearch:
             states=beam.following,
             history=history,
             closed=history,
+            alike=[()] * len(hot),
         )
         order = np.argsort(-(moved.blank + moved.bias + moved.ahead), kind="stable")
         return SearchState(_take(moved, order[np.isfinite(moved.bias[order])]), state.frame)
@@ -171,6 +174,7 @@ class BeamSearch:
         if end or self.phones:
             beam = self._commit(beam, np.ones(len(beam.node), dtype=bool))
         if end:
+            beam = _spread(beam)
             score = beam.acoustic + beam.bias + self._closing(beam)
             if self._lm is not None:
                 score = score + [self._weight * self._score(s, END)[0] for s in beam.following]
@@ -209,20 +213,22 @@ class BeamSearch:
         language = beam.bias + beam.ahead
         stay = np.logaddexp(blank, nonblank) + language
         cutoff = stay.max() - self.config.beam
-        starts = self._starts[tokens]
+        starts, source = self._starts[tokens], beam  # what new tokens come after
         if starts.any():
             best = row[tokens[starts]].max()
-            beam = self._commit(beam, total + language + best > cutoff - self.config.beam)
-        repeat = beam.last[:, None] == tokens
-        acoustic = np.where(repeat, beam.blank[:, None], total[:, None]) + row[tokens]
-        node = np.where(starts, self._lexicon.start[tokens], self._lexicon.step(beam.node[:, None], tokens))
-        bias = beam.bias[:, None] + np.where(starts, beam.commit[:, None], 0.0)
+            source = beam = self._commit(beam, total + language + best > cutoff - self.config.beam)
+            if self.phones:
+                source = _spread(beam, cutoff - total - beam.bias - best)
+        repeat = source.last[:, None] == tokens
+        acoustic = np.where(repeat, source.blank[:, None], source.acoustic[:, None]) + row[tokens]
+        node = np.where(starts, self._lexicon.start[tokens], self._lexicon.step(source.node[:, None], tokens))
+        bias = source.bias[:, None] + np.where(starts, source.commit[:, None], 0.0)
         ahead = self._ahead[node]
         allowed = node != OFF if not self._open else None
         hot = None
         if self._hot is not None:
-            hot = self._hot.next[beam.hot[:, None], tokens]
-            bias = bias + self._hot.gain[beam.hot[:, None], tokens]
+            hot = self._hot.next[source.hot[:, None], tokens]
+            bias = bias + self._hot.gain[source.hot[:, None], tokens]
             ahead = ahead + self._hot.ahead[hot]
             if not self.phones:  # words that the lexicon lacks and a phrase has
                 phrase = (hot != HotwordGraph.START) & (node == OFF)
@@ -232,11 +238,12 @@ class BeamSearch:
         kept = score > cutoff
         if allowed is not None:
             kept &= allowed
+        count = len(total)
+        kept[count:] &= starts
         i, k = np.nonzero(kept)
         taken = tokens[k]
-        count = len(total)
         # Stay or go on: the same spelling with the same last token is one hypothesis.
-        spelled = np.concatenate([beam.spelled, beam.spelled[i] * self._factor[taken] + self._addend[taken]])
+        spelled = np.concatenate([beam.spelled, source.spelled[i] * self._factor[taken] + self._addend[taken]])
         last = np.concatenate([beam.last, taken])
         nonblank = np.concatenate([nonblank, acoustic[i, k]])
         blank = np.concatenate([blank, np.full(len(i), -np.inf)])
@@ -259,6 +266,7 @@ class BeamSearch:
         order = order[score[order] >= score[order[0]] - self.config.beam]
         hots = None if hot is None else np.concatenate([beam.hot, hot[i, k]])
         history, closed, best_first, commits = list[Node](), list[Node](), list[int](), list[float]()
+        alike = list[tuple[Ending, ...]]()
         states, following = list[State](), list[State]()
         seen = set()
         for place in order.tolist():
@@ -267,7 +275,7 @@ class BeamSearch:
                 before, after = beam.states[c], beam.following[c]
             else:
                 parent, column = int(i[c - count]), int(k[c - count])
-                before = after = beam.following[parent] if starts[column] else beam.states[parent]
+                before = after = source.following[parent] if starts[column] else source.states[parent]
             if self._recombine and grown[c] != OFF:
                 future = (before, int(grown[c]), int(last[c]), 0 if hots is None else int(hots[c]))
                 if future in seen:  # a better one has it, and will stay ahead
@@ -276,12 +284,14 @@ class BeamSearch:
             if c < count:
                 history.append(beam.history[c])
                 closed.append(beam.closed[c])
+                alike.append(beam.alike[c])
                 commits.append(float(beam.commit[c]))
             else:
                 token = int(tokens[column])
                 said = float(row[token]) / self.config.acoustic_scale
-                history.append(Node((beam.closed if starts[column] else beam.history)[parent], token, frame, said))
+                history.append(Node((source.closed if starts[column] else source.history)[parent], token, frame, said))
                 closed.append(history[-1])
+                alike.append(())
                 commits.append(np.nan)
             best_first.append(place)
             states.append(before)
@@ -303,6 +313,7 @@ class BeamSearch:
             following=following,
             history=history,
             closed=closed,
+            alike=alike,
         )
 
     def _commit(self, beam: Hypotheses, wanted: npt.NDArray[np.bool_]) -> Hypotheses:
@@ -311,15 +322,17 @@ class BeamSearch:
         if not todo:
             return beam
         commit, following, closed = beam.commit.copy(), list(beam.following), list(beam.closed)
+        alike = list(beam.alike)
         for i in todo:
             node = int(beam.node[i])
             if node == ROOT:
                 commit[i] = 0.0
                 continue
             word = int(self._lexicon.word[node])
-            if node in self._lexicon.others:  # the likeliest here of those that sound the same
-                state = beam.states[i]
-                word = max((word, *self._lexicon.others[node]), key=lambda w: self._score(state, w)[0])
+            if self.phones and word >= 0:
+                ends = self._endings(beam.states[i], (word, *self._lexicon.others.get(node, ())), beam.history[i])
+                commit[i], following[i], closed[i], alike[i] = ends[0].gain, ends[0].state, ends[0].closed, ends[1:]
+                continue
             gained = self.config.word_bonus
             if word < 0:
                 word = UNKNOWN
@@ -332,10 +345,20 @@ class BeamSearch:
                 score, following[i] = self._score(beam.states[i], word)
                 gained += self._weight * score
             commit[i] = gained
-            if self.phones:
-                end = beam.history[i]
-                closed[i] = Node(end, WORD - word, end.frame, 0.0)
-        return replace(beam, commit=commit, following=following, closed=closed)
+        return replace(beam, commit=commit, following=following, closed=closed, alike=alike)
+
+    def _endings(self, state: State, words: tuple[int, ...], last: Node) -> tuple[Ending, ...]:
+        """The likeliest of some words that sound alike, as ends of a word, the likeliest first."""
+        scored = [(self._score(state, word), word) for word in words]
+        if len(scored) > 1:
+            scored.sort(key=lambda one: -one[0][0])
+            least = scored[0][0][0] - self.config.beam / 2 / self._weight if self._weight else -math.inf
+            scored = [one for one in scored[: ALIKE + 1] if one[0][0] >= least]
+        bonus, weight, frame = self.config.word_bonus, self._weight, last.frame
+        return tuple(
+            Ending(word, bonus + weight * score, after, Node(last, WORD - word, frame, 0.0))
+            for (score, after), word in scored
+        )
 
     def _score(self, state: State, word: int) -> tuple[float, State]:
         key = (state, word)
@@ -386,4 +409,30 @@ def _take(beam: Hypotheses, index: Ints) -> Hypotheses:
         following=[beam.following[i] for i in index],
         history=[beam.history[i] for i in index],
         closed=[beam.closed[i] for i in index],
+        alike=[beam.alike[i] for i in index],
+    )
+
+
+def _spread(beam: Hypotheses, least: Floats | None = None) -> Hypotheses:
+    """Gives the hypotheses, and after them those whose word ends as another one that sounds like it.
+
+    Args:
+        beam: Hypotheses.
+        least: (N,) what such an end must gain at least to be worth it; None takes all.
+    """
+    floor = [-math.inf] * len(beam.alike) if least is None else least.tolist()
+    found = [(i, end) for i, ends in enumerate(beam.alike) for end in ends if end.gain > floor[i]]
+    if not found:
+        return beam
+    rows, ends, count = [i for i, _ in found], [end for _, end in found], len(beam.alike)
+    wide = _take(beam, np.array([*range(count), *rows]))
+    wide.commit[count:] = [end.gain for end in ends]
+    wide.spelled[count:] = (
+        wide.spelled[count:] * np.uint64(_BASE) + np.array([end.word for end in ends]).astype(np.uint64) * _MIX
+    )
+    return replace(
+        wide,
+        following=[*beam.following, *(end.state for end in ends)],
+        closed=[*beam.closed, *(end.closed for end in ends)],
+        alike=[()] * len(wide.alike),
     )

@@ -63,11 +63,28 @@ def common(nodes: Iterable[Node]) -> Node:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Ending:
+    """One way to end the word being spelled: as one of those that sound alike.
+
+    Attributes:
+        word: Its id.
+        gain: What ``bias`` gains.
+        state: The language-model state after it.
+        closed: The tokens, the word's end among them.
+    """
+
+    word: int
+    gain: float
+    state: State
+    closed: Node
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Hypotheses:
     """N hypotheses, the best first. Never changed, so that keeping one is a snapshot.
 
-    Two hypotheses differ in what they spell or in their last token; the ways to cut the same spelling into
-    pieces are one hypothesis, whose probability is their sum.
+    Two hypotheses differ in what they spell (or, in phones, in words that sound alike) or in their last token; the ways
+    to cut the same spelling into pieces are one hypothesis, whose probability is their sum.
 
     Attributes:
         blank: (N,) log-probability of all alignments that end in a blank.
@@ -83,6 +100,7 @@ class Hypotheses:
         following: Language-model states after it, where ``commit`` is known.
         history: The tokens.
         closed: The tokens when the word has ended, where ``commit`` is known; ``history`` where tokens spell words.
+        alike: Other words that sound like the one that ``commit`` is for.
     """
 
     blank: Floats
@@ -98,6 +116,7 @@ class Hypotheses:
     following: list[State]
     history: list[Node]
     closed: list[Node]
+    alike: list[tuple[Ending, ...]]
 
     @classmethod
     def start(cls, state: State, blank: int, hot: int) -> Hypotheses:
@@ -119,6 +138,7 @@ class Hypotheses:
             following=[state],
             history=history,
             closed=history,
+            alike=[()],
         )
 
     @property
