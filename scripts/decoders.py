@@ -228,6 +228,8 @@ def measure_hotwords(kept: Sequence[Kept], lm: NgramModel, decoder: Decoder) -> 
     )
     for boost, distractors in ((0.0, -1), (0.5, 100), (1.0, 100), (1.5, 100), (2.0, 100), (1.0, 1000)):
         rare, phrases = hotword_list(kept, lm, max(0, distractors), boost)
+        if decoder.phones and lm.phones is not None:  # one without a pronunciation would send all back to word pieces
+            phrases = [phrase for phrase in phrases if lm.phones.say(lm.word_id(phrase.phrase))]
         result = run(decoder, kept, phrases if distractors >= 0 else [])
         found, there, errors, others = 0, 0, 0, 0
         for utterance, decoded in zip(kept, result.decoded, strict=True):

@@ -29,11 +29,11 @@ LM_SEARCH = BeamConfig(
     lm_weight=0.65,
     word_bonus=1.0,
 )
-PHONE_SEARCH = replace(LM_SEARCH, acoustic_scale=0.5, tokens=10, lexicon=True)
+PHONE_SEARCH = replace(LM_SEARCH, acoustic_scale=0.5, word_bonus=0.0, tokens=10, lexicon=True)
 DEFAULTS = {BEAM: BeamConfig(width=8, word_bonus=0.0), LM: LM_SEARCH}
 """Tuned on LibriSpeech dev-clean; scripts/decoders.py does it. `PHONE_SEARCH` is for ``lm`` on phones."""
 
-PHONE_CONFIDENCE = Confidence(offset=0.71, slope=2.3)
+PHONE_CONFIDENCE = Confidence(offset=0.80, slope=2.57)
 CONFIDENCES = {GREEDY: Confidence(), BEAM: Confidence(), LM: Confidence(offset=0.15, slope=2.47)}
 """Fitted on the same; a language model mends words whose tokens were unlikely."""
 
