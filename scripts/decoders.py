@@ -123,7 +123,9 @@ def table(
         plain = replace(open_words, blank_penalty=0.0, acoustic_scale=1.0, lm_weight=0.6, word_bonus=1.5, width=width)
         if phones and lm.phones is not None:
             config = replace(PHONE_SEARCH, width=width)
-            row("lm on phones", str(width), Decoder(LM, pieces, lm=lm, config=config, phones=phones))
+            spoken = Decoder(LM, pieces, lm=lm, config=config, phones=phones)
+            row("lm on phones", str(width), spoken)
+            row("lm on phones + hotwords", str(width), spoken, said(phrases, lm))
         row("lm, frames as they are", str(width), Decoder(LM, pieces, lm=lm, config=plain))  # its best other weights
         row("lm + lexicon", str(width), Decoder(LM, pieces, lm=lm, config=replace(closed, width=width)))
         row("lm + hotwords", str(width), decoder, phrases)
@@ -220,6 +222,12 @@ def hotword_list(
     return rare, [Hotword(word, boost) for word in sorted(rare | {w for w in others if w.strip("'")})]
 
 
+def said(words: Sequence[Hotword], lm: NgramModel) -> list[Hotword]:
+    """Those with a pronunciation: one without would send the search back to word pieces."""
+    trie = lm.phones
+    return [word for word in words if trie is not None and trie.say(lm.word_id(word.phrase))]
+
+
 def measure_hotwords(kept: Sequence[Kept], lm: NgramModel, decoder: Decoder) -> None:
     """Prints how many of the rarest words are found with phrases, and the error rate of all other words."""
     audio = sum(k.seconds for k in kept)
@@ -228,8 +236,8 @@ def measure_hotwords(kept: Sequence[Kept], lm: NgramModel, decoder: Decoder) -> 
     )
     for boost, distractors in ((0.0, -1), (0.5, 100), (1.0, 100), (1.5, 100), (2.0, 100), (1.0, 1000)):
         rare, phrases = hotword_list(kept, lm, max(0, distractors), boost)
-        if decoder.phones and lm.phones is not None:  # one without a pronunciation would send all back to word pieces
-            phrases = [phrase for phrase in phrases if lm.phones.say(lm.word_id(phrase.phrase))]
+        if decoder.phones:
+            phrases = said(phrases, lm)
         result = run(decoder, kept, phrases if distractors >= 0 else [])
         found, there, errors, others = 0, 0, 0, 0
         for utterance, decoded in zip(kept, result.decoded, strict=True):

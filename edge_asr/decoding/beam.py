@@ -21,7 +21,7 @@ LOWEST = -60.0
 NAT = math.log(10.0)
 CACHED = 50_000
 ALIKE = 2
-"""Further words tried of those that sound alike: what follows may favour them."""
+"""Further words tried of those that sound alike, the likeliest ones: what follows may favour them."""
 HORIZON, LOOK_EVERY = 375, 64
 """Frames: hypotheses that differ from the best one further back are dropped; how often it is looked for them."""
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -269,15 +269,21 @@ class BeamSearch:
         alike = list[tuple[Ending, ...]]()
         states, following = list[State](), list[State]()
         seen = set()
-        for place in order.tolist():
-            c = int(lead[place])
+        # As lists: taking one number out of an array costs more than all that is done with it here.
+        ranked = lead[order]
+        hot_states = [0] * len(ranked) if hots is None else hots[ranked].tolist()
+        parents, columns, ids, begins = i.tolist(), k.tolist(), tokens.tolist(), starts.tolist()
+        rows = zip(
+            order.tolist(), ranked.tolist(), grown[ranked].tolist(), last[ranked].tolist(), hot_states, strict=True
+        )
+        for place, c, spot, final, heat in rows:
             if c < count:
                 before, after = beam.states[c], beam.following[c]
             else:
-                parent, column = int(i[c - count]), int(k[c - count])
-                before = after = source.following[parent] if starts[column] else source.states[parent]
-            if self._recombine and grown[c] != OFF:
-                future = (before, int(grown[c]), int(last[c]), 0 if hots is None else int(hots[c]))
+                parent, column = parents[c - count], columns[c - count]
+                before = after = source.following[parent] if begins[column] else source.states[parent]
+            if self._recombine and spot != OFF:
+                future = (before, spot, final, heat)
                 if future in seen:  # a better one has it, and will stay ahead
                     continue
                 seen.add(future)
@@ -287,9 +293,9 @@ class BeamSearch:
                 alike.append(beam.alike[c])
                 commits.append(float(beam.commit[c]))
             else:
-                token = int(tokens[column])
+                token = ids[column]
                 said = float(row[token]) / self.config.acoustic_scale
-                history.append(Node((source.closed if starts[column] else source.history)[parent], token, frame, said))
+                history.append(Node((source.closed if begins[column] else source.history)[parent], token, frame, said))
                 closed.append(history[-1])
                 alike.append(())
                 commits.append(np.nan)
@@ -330,7 +336,9 @@ class BeamSearch:
                 continue
             word = int(self._lexicon.word[node])
             if self.phones and word >= 0:
-                ends = self._endings(beam.states[i], (word, *self._lexicon.others.get(node, ())), beam.history[i])
+                ends = self._endings(
+                    beam.states[i], (word, *self._lexicon.others.get(node, ())[:ALIKE]), beam.history[i]
+                )
                 commit[i], following[i], closed[i], alike[i] = ends[0].gain, ends[0].state, ends[0].closed, ends[1:]
                 continue
             gained = self.config.word_bonus
@@ -353,7 +361,7 @@ class BeamSearch:
         if len(scored) > 1:
             scored.sort(key=lambda one: -one[0][0])
             least = scored[0][0][0] - self.config.beam / 2 / self._weight if self._weight else -math.inf
-            scored = [one for one in scored[: ALIKE + 1] if one[0][0] >= least]
+            scored = [one for one in scored if one[0][0] >= least]
         bonus, weight, frame = self.config.word_bonus, self._weight, last.frame
         return tuple(
             Ending(word, bonus + weight * score, after, Node(last, WORD - word, frame, 0.0))
