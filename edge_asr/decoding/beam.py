@@ -11,7 +11,7 @@ import numpy.typing as npt
 from edge_asr.decoding.beam_config import BeamConfig
 from edge_asr.decoding.greedy import Token
 from edge_asr.decoding.hotwords import HotwordGraph, phone_texts
-from edge_asr.decoding.hypotheses import BREAK, WORD, Ending, Floats, Hypotheses, Ints, Node
+from edge_asr.decoding.hypotheses import BASE, BREAK, MIX, WORD, Ending, Floats, Hypotheses, Ints, Node, spell
 from edge_asr.decoding.lexicon import OFF, ROOT, Lexicon
 from edge_asr.decoding.ngram import END, UNKNOWN, NgramModel, State
 from edge_asr.decoding.tokens import WORD_START
@@ -24,8 +24,6 @@ ALIKE = 2
 """Further words tried of those that sound alike, the likeliest ones: what follows may favour them."""
 HORIZON, LOOK_EVERY = 375, 64
 """Frames: hypotheses that differ from the best one further back are dropped; how often it is looked for them."""
-_MIX = np.uint64(0x9E3779B97F4A7C15)
-_BASE = 0x100000001B3
 
 LogProbs = npt.NDArray[np.float32]
 
@@ -96,8 +94,8 @@ class BeamSearch:
         self._ahead[OFF] = self._unknown - self._penalty
         self._starts = np.array([piece.startswith(WORD_START) for piece in pieces])
         texts = phone_texts(pieces) if phones else [piece.replace(WORD_START, " ") for piece in pieces]
-        self._factor = np.array([pow(_BASE, len(text), 1 << 64) for text in texts], dtype=np.uint64)
-        self._addend = np.array([_spell(text) for text in texts], dtype=np.uint64)
+        self._factor = np.array([pow(BASE, len(text), 1 << 64) for text in texts], dtype=np.uint64)
+        self._addend = np.array([spell(text) for text in texts], dtype=np.uint64)
         self._recombine = config.recombine and lm is not None
         self._skip = math.log(config.blank_skip)
         self._least = math.log(config.token_min) * config.acoustic_scale
@@ -118,7 +116,7 @@ class BeamSearch:
         for index, skip in enumerate(skipped.tolist()):
             row = rows[index]
             if (state.frame + index) % LOOK_EVERY == 0:
-                beam = _settled(beam, state.frame + index - HORIZON)
+                beam = beam.agreeing(state.frame + index - HORIZON)
             if skip:
                 silence = (silence or 0.0) + float(row[self._blank])
                 continue
@@ -130,7 +128,7 @@ class BeamSearch:
     def boundary(self, state: SearchState) -> SearchState:
         """Ends a piece of audio: the word ends, and the next token isn't a repeat."""
         beam = self._after_silence(state.beam, state.silence or 0.0)
-        beam = _spread(self._commit(beam, np.ones(len(beam.node), dtype=bool)))
+        beam = self._commit(beam, np.ones(len(beam.node), dtype=bool)).spread()
         gained = self._closing(beam)
         hot = beam.hot
         loan = np.zeros(len(hot))
@@ -142,7 +140,7 @@ class BeamSearch:
         moved = replace(
             beam,
             last=np.full(len(hot), self._blank, dtype=np.int64),
-            spelled=beam.spelled * np.uint64(_BASE) + np.uint64(_spell(" ")),
+            spelled=beam.spelled * np.uint64(BASE) + np.uint64(spell(" ")),
             node=np.full(len(hot), ROOT, dtype=np.int64),
             bias=beam.bias + gained,
             ahead=loan,
@@ -154,11 +152,11 @@ class BeamSearch:
             alike=[()] * len(hot),
         )
         order = np.argsort(-(moved.blank + moved.bias + moved.ahead), kind="stable")
-        return SearchState(_take(moved, order[np.isfinite(moved.bias[order])]), state.frame)
+        return SearchState(moved.take(order[np.isfinite(moved.bias[order])]), state.frame)
 
     def best_alone(self, state: SearchState) -> tuple[SearchState, list[Token]]:
         """Keeps only the best hypothesis after a boundary, and gives its tokens, which it forgets."""
-        best = _take(state.beam, np.array([int(np.argmax(state.beam.blank + state.beam.bias + state.beam.ahead))]))
+        best = state.beam.take(np.array([int(np.argmax(state.beam.blank + state.beam.bias + state.beam.ahead))]))
         tokens, history = best.history[0].tokens(), [Node(None, BREAK, state.frame, 0.0)]
         return replace(state, beam=replace(best, history=history, closed=history)), tokens
 
@@ -174,7 +172,7 @@ class BeamSearch:
         if end or self.phones:
             beam = self._commit(beam, np.ones(len(beam.node), dtype=bool))
         if end:
-            beam = _spread(beam)
+            beam = beam.spread()
             score = beam.acoustic + beam.bias + self._closing(beam)
             if self._lm is not None:
                 score = score + [self._weight * self._score(s, END)[0] for s in beam.following]
@@ -218,7 +216,7 @@ class BeamSearch:
             best = row[tokens[starts]].max()
             source = beam = self._commit(beam, total + language + best > cutoff - self.config.beam)
             if self.phones:
-                source = _spread(beam, cutoff - total - beam.bias - best)
+                source = beam.spread(cutoff - total - beam.bias - best)
         repeat = source.last[:, None] == tokens
         acoustic = np.where(repeat, source.blank[:, None], source.acoustic[:, None]) + row[tokens]
         node = np.where(starts, self._lexicon.start[tokens], self._lexicon.step(source.node[:, None], tokens))
@@ -248,7 +246,7 @@ class BeamSearch:
         nonblank = np.concatenate([nonblank, acoustic[i, k]])
         blank = np.concatenate([blank, np.full(len(i), -np.inf)])
         score = np.concatenate([stay, score[i, k]])
-        key = spelled ^ (last.astype(np.uint64) * _MIX)
+        key = spelled ^ (last.astype(np.uint64) * MIX)
         order = np.lexsort((-score, key))
         key = key[order]
         first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
@@ -377,70 +375,3 @@ class BeamSearch:
                 self._cache.clear()
             known = self._cache[key] = self._lm.score(state, word)
         return known
-
-
-def _settled(beam: Hypotheses, frame: int) -> Hypotheses:
-    """Gives the hypotheses that have the best one's tokens up to a frame, so that old doubts come to an end."""
-    anchor = beam.history[0]
-    while anchor.parent is not None and anchor.frame > frame:
-        anchor = anchor.parent
-    kept = []
-    for place, node in enumerate(beam.history):
-        while node is not anchor and node.parent is not None and node.frame >= anchor.frame:
-            node = node.parent
-        if node is anchor:
-            kept.append(place)
-    return beam if len(kept) == len(beam.history) else _take(beam, np.array(kept))
-
-
-def _spell(text: str) -> int:
-    """The letters of a text as the hash that goes on from a text before it."""
-    value = 0
-    for char in text:
-        value = (value * _BASE + ord(char) + 1) % (1 << 64)
-    return value
-
-
-def _take(beam: Hypotheses, index: Ints) -> Hypotheses:
-    """Gives the hypotheses at some places."""
-    return Hypotheses(
-        blank=beam.blank[index],
-        nonblank=beam.nonblank[index],
-        last=beam.last[index],
-        spelled=beam.spelled[index],
-        node=beam.node[index],
-        bias=beam.bias[index],
-        ahead=beam.ahead[index],
-        hot=beam.hot[index],
-        commit=beam.commit[index],
-        states=[beam.states[i] for i in index],
-        following=[beam.following[i] for i in index],
-        history=[beam.history[i] for i in index],
-        closed=[beam.closed[i] for i in index],
-        alike=[beam.alike[i] for i in index],
-    )
-
-
-def _spread(beam: Hypotheses, least: Floats | None = None) -> Hypotheses:
-    """Gives the hypotheses, and after them those whose word ends as another one that sounds like it.
-
-    Args:
-        beam: Hypotheses.
-        least: (N,) what such an end must gain at least to be worth it; None takes all.
-    """
-    floor = [-math.inf] * len(beam.alike) if least is None else least.tolist()
-    found = [(i, end) for i, ends in enumerate(beam.alike) for end in ends if end.gain > floor[i]]
-    if not found:
-        return beam
-    rows, ends, count = [i for i, _ in found], [end for _, end in found], len(beam.alike)
-    wide = _take(beam, np.array([*range(count), *rows]))
-    wide.commit[count:] = [end.gain for end in ends]
-    wide.spelled[count:] = (
-        wide.spelled[count:] * np.uint64(_BASE) + np.array([end.word for end in ends]).astype(np.uint64) * _MIX
-    )
-    return replace(
-        wide,
-        following=[*beam.following, *(end.state for end in ends)],
-        closed=[*beam.closed, *(end.closed for end in ends)],
-        alike=[()] * len(wide.alike),
-    )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,9 @@ BREAK = -1
 """Stands in a history where one piece of audio ends and the next begins: between words."""
 WORD = -2
 """``WORD - w`` stands in a history of phones where word w ends: phones alone don't say how it is spelled."""
+
+MIX, BASE = np.uint64(0x9E3779B97F4A7C15), 0x100000001B3
+"""Factors of the hashes of what is spelled."""
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -145,3 +149,65 @@ class Hypotheses:
     def acoustic(self) -> Floats:
         """(N,) log-probability of all alignments."""
         return np.logaddexp(self.blank, self.nonblank)
+
+    def take(self, index: Ints) -> Hypotheses:
+        """Gives the hypotheses at some places."""
+        return Hypotheses(
+            blank=self.blank[index],
+            nonblank=self.nonblank[index],
+            last=self.last[index],
+            spelled=self.spelled[index],
+            node=self.node[index],
+            bias=self.bias[index],
+            ahead=self.ahead[index],
+            hot=self.hot[index],
+            commit=self.commit[index],
+            states=[self.states[i] for i in index],
+            following=[self.following[i] for i in index],
+            history=[self.history[i] for i in index],
+            closed=[self.closed[i] for i in index],
+            alike=[self.alike[i] for i in index],
+        )
+
+    def spread(self, least: Floats | None = None) -> Hypotheses:
+        """Gives the hypotheses, and after them those whose word ends as another one that sounds like it.
+
+        Args:
+            least: (N,) what such an end must gain at least to be worth it; None takes all.
+        """
+        floor = [-math.inf] * len(self.alike) if least is None else least.tolist()
+        found = [(i, end) for i, ends in enumerate(self.alike) for end in ends if end.gain > floor[i]]
+        if not found:
+            return self
+        ends, count = [end for _, end in found], len(self.alike)
+        wide = self.take(np.array([*range(count), *(i for i, _ in found)]))
+        wide.commit[count:] = [end.gain for end in ends]
+        words = np.array([end.word for end in ends]).astype(np.uint64)
+        wide.spelled[count:] = wide.spelled[count:] * np.uint64(BASE) + words * MIX
+        return replace(
+            wide,
+            following=[*self.following, *(end.state for end in ends)],
+            closed=[*self.closed, *(end.closed for end in ends)],
+            alike=[()] * len(wide.alike),
+        )
+
+    def agreeing(self, frame: int) -> Hypotheses:
+        """Gives the hypotheses that have the first one's tokens up to a frame, so that old doubts come to an end."""
+        anchor = self.history[0]
+        while anchor.parent is not None and anchor.frame > frame:
+            anchor = anchor.parent
+        kept = []
+        for place, node in enumerate(self.history):
+            while node is not anchor and node.parent is not None and node.frame >= anchor.frame:
+                node = node.parent
+            if node is anchor:
+                kept.append(place)
+        return self if len(kept) == len(self.history) else self.take(np.array(kept))
+
+
+def spell(text: str) -> int:
+    """The letters of a text as the hash that goes on from a text before it."""
+    value = 0
+    for char in text:
+        value = (value * BASE + ord(char) + 1) % (1 << 64)
+    return value
