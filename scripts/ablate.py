@@ -1,11 +1,11 @@
 """Trains a list of arms, one after another or some at a time, and writes a table; run it again to go on.
 
-    python scripts/ablate.py ARMS.yaml --data PREPARED --out RUNS [--jobs 2]
+    python scripts/ablate.py ARMS.yaml --data PREPARED --out RUNS [--jobs 2] [--lm en.lm]
 
 Each arm is a process of its own (scripts/train.py) in RUNS/<arm>; finished ones are not run again. RUNS/table.md is
-written after each, with the last exit's difference to the first arm (95 %, paired bootstrap over utterances). Two arms
-of one thread each get further in an hour than arms of two threads in turn. Ctrl-C stops after the running arms have
-saved.
+written after each, with the last exit's difference to the first arm (95 %, paired bootstrap over utterances); --lm adds
+the last exit's error rate with a language model. Two arms of one thread each get further in an hour than arms of two
+threads in turn. Ctrl-C stops after the running arms have saved.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from rich.console import Console
 
 from edge_asr.errors import EdgeAsrError, OptionError
 from edge_asr.evaluation.statistics import bootstrap_difference, in_points
-from edge_asr.training.ablation import WEIGHTS, Arm, as_markdown, read_arms, read_result
+from edge_asr.training.ablation import SEARCHED, WEIGHTS, Arm, as_markdown, read_arms, read_result
 from edge_asr.training.checkpoint import read_checkpoint
 from edge_asr.training.scoring import Score
 
-TRAIN = Path(__file__).with_name("train.py")
+TRAIN, SCORE = (Path(__file__).with_name(name) for name in ("train.py", "score.py"))
 
 
 def finished(arm: Arm, folder: Path) -> bool:
@@ -47,13 +47,26 @@ class Runner:
         out: folder of their folders.
         data: what ``scripts/prepare_data.py`` wrote.
         jobs: how many at a time; of more than one, each writes to its folder's output.log.
+        threads: CPU threads of each arm.
         options: of ``scripts/train.py``, for each.
+        lm: a language model to score the last exit with; None: word pieces greedily alone.
         console: says which arm is begun.
     """
 
-    def __init__(self, arms: list[Arm], out: Path, data: Path, jobs: int, options: list[str], console: Console) -> None:
-        self.arms, self.out, self.data = arms, out, data
-        self.jobs, self.options, self.console = jobs, options, console
+    def __init__(
+        self,
+        arms: list[Arm],
+        out: Path,
+        data: Path,
+        *,
+        jobs: int,
+        threads: int,
+        options: list[str],
+        lm: Path | None,
+        console: Console,
+    ) -> None:
+        self.arms, self.out, self.data, self.jobs = arms, out, data, jobs
+        self.options, self.threads, self.lm, self.console = options, ["--threads", str(threads)], lm, console
         self.failed = 0  # exit code of the first arm that did not end well; no arm is begun after it
         self._lock = threading.Lock()
 
@@ -81,13 +94,20 @@ class Runner:
             self.console.print(f"{which}: finished before")
         else:
             self.console.print(which + (f", from {arm.init}" if arm.init else ""))
-            if code := self._train(arm):
-                self.failed = self.failed or code
-                self.console.print(f"error: arm {arm.name} ended with exit code {code}", markup=False)
+            if self._failed(arm, self._train(arm)):
                 return
+        if self.lm and not (self.out / arm.name / SEARCHED).exists() and self._failed(arm, self._search(arm, self.lm)):
+            return
         with self._lock:
             results = [read_result(self.out / a.name) for a in self.arms if finished(a, self.out / a.name)]
             (self.out / "table.md").write_text(as_markdown([r for r in results if r is not None], beside))
+
+    def _failed(self, arm: Arm, code: int) -> bool:
+        """Whether an exit code is not 0; says and keeps it."""
+        if code:
+            self.failed = self.failed or code
+            self.console.print(f"error: arm {arm.name} ended with exit code {code}", markup=False)
+        return code != 0
 
     def _train(self, arm: Arm) -> int:
         folder = self.out / arm.name
@@ -100,11 +120,18 @@ class Runner:
             command += ["--init", arm.init if known else str(self.out / arm.init / "last.pt")]
         if arm.fresh:
             command += ["--fresh", str(arm.fresh)]
-        command += self.options
+        return self._call(arm, [*command, *self.options])
+
+    def _search(self, arm: Arm, lm: Path) -> int:
+        folder = self.out / arm.name
+        command = [sys.executable, str(SCORE), str(folder / "last.pt"), "--data", str(self.data), "--lm", str(lm)]
+        return self._call(arm, [*command, "--out", str(folder / SEARCHED)])
+
+    def _call(self, arm: Arm, command: list[str]) -> int:
         if self.jobs == 1:
-            return subprocess.run(command).returncode
-        with (folder / "output.log").open("a") as log:  # two progress bars would write over one another
-            return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode
+            return subprocess.run([*command, *self.threads]).returncode
+        with (self.out / arm.name / "output.log").open("a") as log:  # two progress bars would write over one another
+            return subprocess.run([*command, *self.threads], stdout=log, stderr=subprocess.STDOUT).returncode
 
 
 def beside(score: Score, other: Score) -> str:
@@ -127,14 +154,23 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="arms at a time (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads of each arm (default: all, shared out)")
     parser.add_argument("--dev-minutes", type=float, default=6.0, help="0: scored at the end only")
+    parser.add_argument("--lm", type=Path, help="language model to score the last exit with as well")
     args = parser.parse_args()
     console = Console(stderr=True, highlight=False)
     try:
         if args.jobs < 1:
             raise OptionError(f"--jobs is {args.jobs}; allowed: at least 1")
-        threads = args.threads or max(1, (os.cpu_count() or 1) // args.jobs)
-        options = ["--threads", str(threads), "--dev-minutes", str(args.dev_minutes)]
-        code = Runner(read_arms(args.arms), args.out, args.data, args.jobs, options, console).run()
+        runner = Runner(
+            read_arms(args.arms),
+            args.out,
+            args.data,
+            jobs=args.jobs,
+            threads=args.threads or max(1, (os.cpu_count() or 1) // args.jobs),
+            options=["--dev-minutes", str(args.dev_minutes)],
+            lm=args.lm,
+            console=console,
+        )
+        code = runner.run()
         if not code:
             console.print((args.out / "table.md").read_text(), markup=False)
         return code

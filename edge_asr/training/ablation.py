@@ -16,6 +16,7 @@ from edge_asr.training.config import TrainConfig
 from edge_asr.training.scoring import Score
 
 WEIGHTS = (".safetensors", ".pt")  # files that an arm can start from
+SEARCHED = "lm_errors.json"  # beside dev_errors.json
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,8 @@ class Arm:
 class Result:
     """What a finished arm says: WER per exit and corpus at its last evaluation, and its updates and seconds.
 
-    Older runs lack ``scores``, the errors of each utterance that the WER is made of.
+    Older runs lack ``scores``, the errors of each utterance that the WER is made of; ``searched`` are those of the last
+    exit with a language model, where ``scripts/score.py`` has measured them.
     """
 
     arm: str
@@ -47,6 +49,7 @@ class Result:
     seconds: float
     wers: dict[str, list[float]] = field(default_factory=dict)
     scores: dict[str, Score] = field(default_factory=dict)
+    searched: dict[str, Score] = field(default_factory=dict)
 
 
 def merge(base: dict[str, Any], change: dict[str, Any]) -> dict[str, Any]:
@@ -105,15 +108,14 @@ def read_result(folder: Path) -> Result | None:
         return None
     last = [row for row in rows if row["step"] == rows[-1]["step"]]
     wers = {row["corpus"]: [float(v) for k, v in row.items() if k.startswith("wer")] for row in last}
-    path = folder / "dev_errors.json"
+    greedy, searched = _scores(folder / "dev_errors.json"), _scores(folder / SEARCHED)
+    return Result(folder.name, int(rows[-1]["step"]), float(rows[-1]["elapsed"]), wers, greedy, searched)
+
+
+def _scores(path: Path) -> dict[str, Score]:
+    """Errors of each utterance, by corpus; nothing if there is no such file."""
     scores = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return Result(
-        folder.name,
-        int(rows[-1]["step"]),
-        float(rows[-1]["elapsed"]),
-        wers,
-        {name: Score(**score) for name, score in scores.items()},
-    )
+    return {name: Score(**score) for name, score in scores.items()}
 
 
 def as_markdown(results: list[Result], beside: Callable[[Score, Score], str]) -> str:
@@ -124,21 +126,26 @@ def as_markdown(results: list[Result], beside: Callable[[Score, Score], str]) ->
         beside: says how an arm's errors differ from the first one's.
     """
     lines: list[str] = []
+    first = results[0]
+
+    def against(own: Score | None, other: Score | None) -> str:
+        return beside(own, other) if own and other and own is not other and own.words == other.words else "–"
+
     for corpus in sorted({name for result in results for name in result.wers}):
         exits = max(len(result.wers.get(corpus, [])) for result in results)
-        lines += [
-            f"**{corpus}**",
-            "",
-            "| arm | updates | minutes | "
-            + " | ".join(f"exit {i}" for i in range(1, exits + 1))
-            + f" | exit {exits} against {results[0].arm} |",
-        ]
-        lines += ["| --- " * (exits + 4) + "|"]
+        columns = ["arm", "updates", "minutes", *(f"exit {i}" for i in range(1, exits + 1))]
+        columns.append(f"exit {exits} against {first.arm}")
+        searched = any(corpus in result.searched for result in results)
+        if searched:
+            columns += ["with language model", f"against {first.arm}"]
+        lines += [f"**{corpus}**", "", f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
         for result in results:
             cells = [f"{100 * w:.1f}" for w in result.wers.get(corpus, [])]
-            own, first = result.scores.get(corpus), results[0].scores.get(corpus)
-            alike = own is not None and first is not None and result is not results[0] and own.words == first.words
-            cells += [beside(own, first) if alike and own and first else "–"]
+            cells.append(against(result.scores.get(corpus), first.scores.get(corpus)))
+            if searched:
+                score = result.searched.get(corpus)
+                cells.append(f"{100 * score.wers[-1]:.1f}" if score else "–")
+                cells.append(against(score, first.searched.get(corpus)))
             lines.append(f"| {result.arm} | {result.step} | {result.seconds / 60:.0f} | " + " | ".join(cells) + " |")
         lines.append("")
     return "\n".join(lines)

@@ -13,22 +13,23 @@ import numpy as np
 import torch
 
 from edge_asr.errors import DataError, OptionError
-from edge_asr.model.config import SIDE, ModelConfig
+from edge_asr.model.config import ModelConfig
 from edge_asr.model.model import AsrModel
 from edge_asr.training.batch import Batch
 from edge_asr.training.checkpoint import read_checkpoint, save_checkpoint
 from edge_asr.training.config import Phase, TrainConfig
 from edge_asr.training.crf import Bigram
 from edge_asr.training.data.augment import Augmenter
-from edge_asr.training.data.batches import Loader, open_store, read_part, sample_cuts
+from edge_asr.training.data.batches import open_store, read_part
 from edge_asr.training.data.prefetch import prefetched
 from edge_asr.training.data.share import ShareLoader
 from edge_asr.training.data.teacher import StateStore
+from edge_asr.training.dev_sets import DevSets
 from edge_asr.training.learner import Learner
 from edge_asr.training.parallel import Parallel
 from edge_asr.training.phones import TABLE, Pronunciations
 from edge_asr.training.progress import Moment, Reporter
-from edge_asr.training.scoring import Score, score_exits
+from edge_asr.training.scoring import Score
 from edge_asr.training.tokenizer import Tokenizer
 
 AHEAD = 4  # batches made in advance for a GPU, which would wait for them otherwise
@@ -76,9 +77,7 @@ class Trainer:
         out.mkdir(parents=True, exist_ok=True)
         torch.manual_seed(config.seed)
         corpora = read_part(prepared, "train", config.data.train)
-        dev = read_part(prepared, "dev", config.data.dev)
         store = open_store(prepared, "train", list(corpora), config.data.speeds)
-        dev_store = open_store(prepared, "dev", list(dev), (1.0,))
         saved = read_checkpoint(out / "last.pt") if (out / "last.pt").exists() else None
         texts = [c.supervisions[0].text for cuts in corpora.values() for c in cuts]
         self.tokenizer = self._tokenizer(saved, tokenizer, texts)
@@ -118,10 +117,7 @@ class Trainer:
             states=states,
             pronunciations=said,
         )
-        scorer = Loader(dev, dev_store, self.tokenizer, None, config.data, batch_seconds=60.0, seed=0)
-        self.dev = {
-            name: _batches(scorer, sample_cuts(cuts, config.data.dev_utterances, seed=7)) for name, cuts in dev.items()
-        }
+        self.dev = DevSets(config, prepared, self.tokenizer)
         self.phase, self.epoch, self.batch, self.elapsed = 0, 0, 0, 0.0
         self.stopped = False
         self._score_first = init is not None and saved is None
@@ -215,20 +211,8 @@ class Trainer:
                     self.epoch, self.batch = self.epoch + 1, 0
 
     def evaluate(self) -> dict[str, Score]:
-        """Word errors per exit of the averaged weights on each dev sample, at 640 ms.
-
-        Two-speed encoders are scored as bundles ship them, with frames on either side of a chunk; others at the most
-        frequent look-ahead, offline encoders on whole utterances.
-        """
-        model, looks = self.learner.averaged(), self.config.optim.look_ahead
-        chunk, look_ahead = 16 if model.encoder.streams else None, max(looks, key=lambda r: looks[r])
-        if model.config.architecture.startswith("splitformer-two-speed"):
-            look_ahead = max(SIDE, model.config.overlap)
-            model.overlapping(look_ahead)
-        return {
-            name: score_exits(model, batches, self.tokenizer, chunk=chunk, look_ahead=look_ahead)
-            for name, batches in self.dev.items()
-        }
+        """Word errors per exit of the averaged weights on each dev sample, see ``DevSets.score``."""
+        return self.dev.score(self.learner.averaged())
 
     def run(self, *, save_minutes: float = 3.0, dev_minutes: float = 6.0, reporter: Reporter | None = None) -> None:
         """Trains to the end of the schedule, or until SIGINT or SIGTERM, saving on the way.
@@ -277,8 +261,3 @@ class Trainer:
         finally:
             for number, handler in handlers.items():
                 signal.signal(number, handler)
-
-
-def _batches(loader: Loader, cuts: list[Any]) -> list[Batch]:
-    """Dev batches of 8 utterances, sorted by length."""
-    return [loader.collate(cuts[i : i + 8], None) for i in range(0, len(cuts), 8)]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,8 @@ from edge_asr.errors import OptionError
 from edge_asr.model.registry import ENCODERS
 from edge_asr.training.ablation import Result, as_markdown, merge, read_arms, read_result
 from edge_asr.training.scoring import Score
+from tests.decoding.toy_lm import toy_model
+from tests.training.corpora import WORDS
 from tests.training.test_trainer import VALUES
 
 
@@ -66,12 +68,19 @@ def test_table() -> None:
     scores = [Score([4, 4], [[2, 2], [1, 1]]), Score([4, 4], [[2, 1], [1, 0]]), Score([4], [[2], [1]])]
     results = [Result(name, 10, 60, {"dev": s.wers}, {"dev": s}) for name, s in zip("abc", scores, strict=True)]
     results.append(Result("older", 20, 90, {"dev": [0.4, 0.2]}))
+    assert "language model" not in as_markdown(results, lambda own, first: "")
     table = as_markdown(results, lambda own, first: f"{sum(own.errors[-1]) - sum(first.errors[-1])} errors")
     assert "exit 2 against a" in table
     assert "| a | 10 | 1 | 50.0 | 25.0 | – |" in table
     assert "| b | 10 | 1 | 37.5 | 12.5 | -1 errors |" in table
     assert "| c | 10 | 1 | 50.0 | 25.0 | – |" in table  # other utterances
     assert "| older | 20 | 2 | 40.0 | 20.0 | – |" in table
+    searched = [replace(r, searched={"dev": Score([4, 4], [[i, 1]])}) for i, r in enumerate(results[:2])]
+    table = as_markdown([*searched, results[3]], lambda own, first: f"{own.wers[-1] - first.wers[-1]:+.3f}")
+    assert "| exit 2 against a | with language model | against a |" in table
+    assert "| a | 10 | 1 | 50.0 | 25.0 | – | 12.5 | – |" in table
+    assert "| b | 10 | 1 | 37.5 | 12.5 | -0.125 | 25.0 | +0.125 |" in table
+    assert "| older | 20 | 2 | 40.0 | 20.0 | – | – | – |" in table
 
 
 def test_a_list_runs_branches_and_is_not_run_twice(prepared: Path, tmp_path: Path, repository: Path) -> None:
@@ -108,6 +117,15 @@ def test_a_list_runs_branches_and_is_not_run_twice(prepared: Path, tmp_path: Pat
     assert second.returncode == 0
     assert second.stderr.count("finished before") == 3
     assert (out / "table.md").read_text() == table
+    toy_model(tmp_path, words=tuple(WORDS))
+    command += ["--lm", str(tmp_path / "toy.lm")]  # what is finished is scored, not trained, again
+    third = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
+    assert third.returncode == 0, third.stderr
+    assert third.stderr.count("finished before") == 3
+    searched = read_result(out / "pure")
+    assert searched is not None
+    assert len(searched.searched["dev-tones"].errors) == 1
+    assert (out / "table.md").read_text().count(" to ") == 4
 
 
 def test_an_arm_that_fails_ends_the_list(prepared: Path, tmp_path: Path, repository: Path) -> None:
@@ -143,4 +161,4 @@ def test_the_recipe_list_is_valid(repository: Path) -> None:
         assert (repository / arm.init).exists()
         assert arm.config != base
         same = {name: getattr(base.model, name) for name in ("dropout", "vocabulary", "phones")}
-        assert dataclasses.replace(arm.config.model, **same) == base.model
+        assert replace(arm.config.model, **same) == base.model
