@@ -5,6 +5,10 @@
 The dictionary is in CMUdict's format and is copied as it is. Added are words of the transcripts (`text`) of manifests
 and of a language model's vocabulary, possessives of known words left out: these are said by rule anyway. What says them
 are hibari-tts' rules (pip install '.[voices]'; Apache-2.0).
+
+    python scripts/pronounce.py --hotwords names.txt --lm en.lm --out names-said.txt
+
+writes a list of hotwords with the pronunciations of the words that the language model has none for.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from edge_asr.decoding.hotwords import read_hotword, read_hotwords
 from edge_asr.decoding.lexicon import SPECIALS
 from edge_asr.decoding.ngram import NgramModel
 from edge_asr.errors import DataError, EdgeAsrError, MissingExtraError
@@ -31,6 +36,7 @@ _SIGNS = (
     "l=L m=M n=N p=P s=S t=T v=V w=W z=Z"
 )
 PHONES = dict(sign.split("=") for sign in _SIGNS.split())
+TAB = "\t"
 SILENT = re.compile(r"[ˈˌː\s.,;:!?'\"“”()—…-]")
 _SIGN = re.compile("|".join(sorted(PHONES, key=len, reverse=True)))
 
@@ -103,27 +109,78 @@ def pronounce(args: argparse.Namespace, console: Console) -> None:
     lines, left_out = entries(track(missing, "words", console=console), said)
     text = args.dictionary.read_text(encoding="utf-8").rstrip("\n")
     remark = ";;; From here on: by the rules of hibari-tts (Apache-2.0)."
-    partial = args.out.with_name(args.out.name + ".partial")
-    try:
-        partial.write_text("\n".join([text, remark, *lines, ""]), encoding="utf-8")
-        partial.replace(args.out)
-    except OSError as error:
-        raise DataError(f"--out {str(args.out)!r} can't be written: {error}") from error
+    write(args.out, "\n".join([text, remark, *lines, ""]))
     if left_out:
         console.print(f"left out, no word to say: {' '.join(left_out[:20])}{' …' if len(left_out) > 20 else ''}")
     console.print(f"wrote {args.out}: {len(lines):,} words added")
 
 
+def say_hotwords(text: str, lm: NgramModel, say: Callable[[str], str]) -> tuple[str, list[str]]:
+    """Adds a pronunciation where a phrase has a word that the language model can't say.
+
+    Args:
+        text: A list of hotwords, as ``edge_asr.decoding.hotwords.read_hotwords`` takes it; what it says stays.
+        lm: The language model.
+        say: Gives a word's IPA.
+
+    Returns:
+        The list, and the words that can't be said.
+
+    Raises:
+        OptionError: A line is malformed.
+    """
+    lines, left_out = [], []
+    for number, line in enumerate(text.split("\n"), start=1):
+        given, sign, remark = line.partition("#")
+        hotword = read_hotword(given, number)
+        if hotword is None or hotword.said:
+            lines.append(line)
+            continue
+        words = hotword.phrase.split()
+        unknown = [w for w in words if lm.phones is None or not lm.phones.say(lm.word_id(w))]
+        said = dict(line.upper().split(" ", 1) for line in entries(unknown, say)[0])
+        left_out += [w for w in unknown if w not in said]
+        if said:
+            column = " / ".join(said.get(w, "") for w in words)
+            given = f"{given.partition(TAB)[0].strip()}{TAB}{hotword.boost:g}{TAB}{column}" + "  "[: 2 * len(sign)]
+        lines.append(given + sign + remark)
+    return "\n".join(lines), left_out
+
+
+def pronounce_hotwords(args: argparse.Namespace, console: Console) -> None:
+    """Reads, says and writes a list of hotwords."""
+    read_hotwords(args.hotwords)
+    text = args.hotwords.read_text(encoding="utf-8-sig")
+    said, left_out = say_hotwords(text, NgramModel.load(args.lm), rules())
+    write(args.out, said)
+    if left_out:
+        console.print(f"left out, no word to say: {' '.join(left_out)}")
+    console.print(f"wrote {args.out}")
+
+
+def write(path: Path, text: str) -> None:
+    """Writes a file in one step; DataError if it can't be."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as error:
+        raise DataError(f"--out {str(path)!r} can't be written: {error}") from error
+
+
 def main() -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--dictionary", type=Path, required=True, help="in CMUdict's format")
+    parser.add_argument("--dictionary", type=Path, help="in CMUdict's format")
+    parser.add_argument("--hotwords", type=Path, help="instead: say a list of hotwords")
     parser.add_argument("--words", type=Path, nargs="*", default=[], help="manifests (.jsonl)")
     parser.add_argument("--lm", type=Path, help="language-model file")
-    parser.add_argument("--out", type=Path, required=True, help="the dictionary to write")
+    parser.add_argument("--out", type=Path, required=True, help="the file to write")
     args = parser.parse_args()
+    if (args.dictionary is None) == (args.hotwords is None) or (args.hotwords and not args.lm):
+        parser.error("expected --dictionary, or --hotwords and --lm")
     try:
-        pronounce(args, Console(highlight=False))
+        (pronounce_hotwords if args.hotwords else pronounce)(args, Console(highlight=False))
     except EdgeAsrError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -67,7 +67,7 @@ LmFile = Annotated[
 ]
 HotwordFile = Annotated[
     Path | None,
-    typer.Option("--hotwords", metavar="FILE", help="Phrases to prefer, one a line, after a tab their boost."),
+    typer.Option("--hotwords", metavar="FILE", help="Phrases to prefer, one a line; after tabs boost and phones."),
 ]
 Threads = Annotated[int, typer.Option("--threads", min=1, metavar="N", help="Threads for each graph.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

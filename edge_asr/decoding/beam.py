@@ -62,7 +62,8 @@ class BeamSearch:
         config: Widths and weights.
         pieces: The token table's pieces.
         blank: Id of the blank.
-        lm: Words and their probabilities; None searches without either.
+        lm: Words and their probabilities; None searches without either. A word whose id is beyond its words counts as
+            unknown to it.
         lexicon: `Lexicon.build` of the model's trie for these pieces; only without ``lm`` None.
         ahead: (nodes + 1,) log10 probability of the best word behind a node, `best_through`.
         hotwords: Phrases to prefer.
@@ -357,6 +358,9 @@ class BeamSearch:
         """The likeliest of some words that sound alike, as ends of a word, the likeliest first."""
         scored = [(self._score(state, word), word) for word in words]
         if len(scored) > 1:
+            if self._lm is not None and words[0] >= self._lm.words:  # asked for, so not behind those that are known
+                top = max(score for (score, _), _ in scored)
+                scored[0] = (top, scored[0][0][1]), words[0]
             scored.sort(key=lambda one: -one[0][0])
             least = scored[0][0][0] - self.config.beam / 2 / self._weight if self._weight else -math.inf
             scored = [one for one in scored if one[0][0] >= least]
@@ -373,5 +377,5 @@ class BeamSearch:
             assert self._lm is not None
             if len(self._cache) >= CACHED:
                 self._cache.clear()
-            known = self._cache[key] = self._lm.score(state, word)
+            known = self._cache[key] = self._lm.score(state, word if word < self._lm.words else UNKNOWN)
         return known

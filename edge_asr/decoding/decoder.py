@@ -13,6 +13,7 @@ from edge_asr.decoding.hotwords import Hotword, HotwordGraph
 from edge_asr.decoding.hypotheses import Floats
 from edge_asr.decoding.lexicon import Lexicon, best_through
 from edge_asr.decoding.ngram import NgramModel
+from edge_asr.decoding.spoken_hotwords import SpokenHotwords
 from edge_asr.decoding.words import Confidence
 from edge_asr.errors import OptionError
 
@@ -44,7 +45,7 @@ class Decoder:
     ``greedy`` takes the best token of each frame; ``beam`` sums over alignments and spellings; ``lm`` also
     weighs words by a language model. Where model and language model know the same phones, ``lm`` reads those: they are
     learned from less speech than spellings, and words never heard have a pronunciation. It then writes the language
-    model's words alone; with a hotword that is none of them it reads pieces.
+    model's words and the hotwords alone; with a hotword that neither of them says how to pronounce it reads pieces.
 
     Args:
         name: One of `DECODERS`.
@@ -109,26 +110,33 @@ class Decoder:
             return GreedyDecoding(self._pieces, self._blank, self._confidence or CONFIDENCES[GREEDY])
         spoken = self._spoken(hotwords) if hotwords else None
         reader = self._reader(phones=self.phones and (spoken is not None or not hotwords))
+        graph, lexicon, ahead = None, reader.lexicon, reader.ahead
+        spelling = None if self._lm is None else self._lm.spelling
+        if spoken is not None:
+            graph, lexicon, ahead, spelling = spoken.graph, spoken.lexicon, spoken.ahead, spoken.spelling
+        elif hotwords:
+            graph = HotwordGraph(hotwords, reader.pieces, reader.blank)
         search = BeamSearch(
             reader.config,
             reader.pieces,
             reader.blank,
             lm=self._lm,
-            lexicon=reader.lexicon,
-            ahead=reader.ahead,
-            hotwords=HotwordGraph(hotwords, reader.pieces, reader.blank) if hotwords and spoken is None else spoken,
+            lexicon=lexicon,
+            ahead=ahead,
+            hotwords=graph,
             phones=reader.phones,
         )
-        spelling = None if self._lm is None else self._lm.spelling
         return BeamDecoding(search, reader.pieces, reader.confidence, spelling)
 
-    def _spoken(self, hotwords: Sequence[Hotword]) -> HotwordGraph | None:
+    def _spoken(self, hotwords: Sequence[Hotword]) -> SpokenHotwords | None:
         """Phrases in phones; None where pieces are read, or a word has no pronunciation."""
-        lm, phones = self._lm, self._phones
-        if phones is None or lm is None or lm.phones is None:
+        lm = self._lm
+        if not self.phones or lm is None or lm.phones is None:
             return None
-        trie = lm.phones
-        return HotwordGraph.spoken(hotwords, phones, lambda word: trie.say(lm.word_id(word)))
+        reader = self._reader(phones=True)
+        assert reader.lexicon is not None
+        assert reader.ahead is not None
+        return SpokenHotwords.of(hotwords, lm, lm.phones, reader.lexicon, reader.ahead)
 
     def _reader(self, *, phones: bool) -> _Reader:
         """What a search of pieces or phones needs; prepared when it is first asked for."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice, product
@@ -31,17 +32,23 @@ class Hotword:
     Args:
         phrase: Its words; normalised to what the model spells: ``Zoë's`` becomes ``ZOE'S``.
         boost: From -20 to 20. With 0 the words are only made known to a lexicon.
+        said: Its pronunciation, where a search on phones needs it because the language model lacks a word: ARPAbet, as
+            in CMUdict (stress is ignored), words separated by ``/``. A word that nothing is said of is looked up.
 
     Raises:
-        OptionError: If nothing is left of the phrase, it is too long, or the boost is out of range.
+        OptionError: If nothing is left of the phrase, it is too long, the boost is out of range, or the pronunciation
+            isn't of as many words.
 
     Example:
         >>> Hotword("Zoë's café", 1.5).phrase
         "ZOE'S CAFE"
+        >>> Hotword("Mount Kowalski", said="/ K AH0 W AA1 L S K IY0").ways
+        ((), ('K', 'AH', 'W', 'AA', 'L', 'S', 'K', 'IY'))
     """
 
     phrase: str
     boost: float = 1.0
+    said: str = ""
 
     def __post_init__(self) -> None:
         words = normalise(self.phrase) if isinstance(self.phrase, str) else ""
@@ -52,6 +59,18 @@ class Hotword:
             expected = f"expected a number from -{LARGEST_BOOST:g} to {LARGEST_BOOST:g}"
             raise OptionError(f"hotword {self.phrase!r}: boost {self.boost!r}, {expected}")
         object.__setattr__(self, "phrase", words)
+        ways = self.ways
+        if len(ways) != len(words.split()):
+            expected = f"expected one for each of {len(words.split())} words, separated by '/'"
+            raise OptionError(f"hotword {self.phrase!r}: {len(ways)} pronunciations in {self.said!r}, {expected}")
+        if bad := [phone for way in ways for phone in way if not re.fullmatch("[A-Z]+", phone)]:
+            raise OptionError(f"hotword {self.phrase!r}: {bad[0]!r} is no phone; expected ARPAbet, such as 'K AH0 M'")
+
+    @property
+    def ways(self) -> tuple[tuple[str, ...], ...]:
+        """The phones of each word, without stress; none where nothing is said."""
+        parts = self.said.split("/") if self.said.strip() else [""] * len(self.phrase.split())
+        return tuple(tuple(phone.rstrip("012") for phone in part.upper().split()) for part in parts)
 
     @property
     def whole(self) -> float:
@@ -60,7 +79,9 @@ class Hotword:
 
 
 def read_hotwords(path: str | Path, boost: float = 1.0) -> list[Hotword]:
-    """Reads a list: one phrase a line, after a tab its boost if it isn't ``boost``; ``#`` begins a remark.
+    """Reads a list: a phrase a line, after a tab its boost, after another one how it is said; ``#`` begins a remark.
+
+    The boost is ``boost`` where none is given.
 
     Raises:
         OptionError: If the file can't be read, isn't UTF-8, is too long, or a line is malformed; says which.
@@ -75,16 +96,35 @@ def read_hotwords(path: str | Path, boost: float = 1.0) -> list[Hotword]:
         raise OptionError(f"hotwords {str(path)!r}: can't be read: {error}") from error
     hotwords = []
     for number, line in enumerate(text.split("\n"), start=1):
-        phrase, tab, own = line.partition("#")[0].partition("\t")
-        if not phrase.strip() and not own.strip():
-            continue
         try:
-            hotwords.append(Hotword(phrase, float(own) if tab and own.strip() else boost))
-        except ValueError as error:
-            raise OptionError(f"hotwords {str(path)!r}, line {number}: {error}") from error
+            hotword = read_hotword(line, number, boost)
+        except OptionError as error:
+            raise OptionError(f"hotwords {str(path)!r}, {error}") from error
+        if hotword is not None:
+            hotwords.append(hotword)
     if len(hotwords) > MOST:
         raise OptionError(f"hotwords {str(path)!r}: {len(hotwords)} phrases; at most {MOST}")
     return hotwords
+
+
+def read_hotword(line: str, number: int, boost: float = 1.0) -> Hotword | None:
+    """Reads a line of a list; None if there is no phrase in it.
+
+    Raises:
+        OptionError: If it is malformed; says in which line.
+
+    Example:
+        >>> read_hotword("Kowalski\\t1.5\\tK AH W AA L S K IY  # a name", 1)
+        Hotword(phrase='KOWALSKI', boost=1.5, said='K AH W AA L S K IY')
+    """
+    phrase, _, rest = line.partition("#")[0].partition("\t")
+    own, _, said = rest.partition("\t")
+    if not phrase.strip() and not rest.strip():
+        return None
+    try:
+        return Hotword(phrase, float(own) if own.strip() else boost, said.strip())
+    except ValueError as error:
+        raise OptionError(f"line {number}: {error}") from error
 
 
 def phone_texts(phones: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,8 @@ SPECIALS = 3
 """Word ids 0, 1, 2 are ``<unk>``, ``<s>``, ``</s>``; the words follow in the order of their trie nodes."""
 
 Ints = npt.NDArray[np.int64]
+Way = tuple[int, ...]
+"""A pronunciation, as ids of phones."""
 
 
 class Trie:
@@ -120,12 +122,12 @@ class PhoneTrie(Trie):
         all_words = words.tolist()
         self.others = {node: tuple(all_words[low:high]) for node, low, high in rows}
 
-    def say(self, word: int) -> list[tuple[int, ...]]:
+    def say(self, word: int) -> list[Way]:
         """Gives a word's pronunciations as ids of phones; none if it has none."""
         nodes = [*np.flatnonzero(self.word == word).tolist(), *(n for n, words in self.others.items() if word in words)]
         return [self._way(node) for node in nodes]
 
-    def _way(self, node: int) -> tuple[int, ...]:
+    def _way(self, node: int) -> Way:
         phones = []
         while node != ROOT:
             phones.append(int(self.labels[node]))
@@ -283,6 +285,51 @@ class Lexicon:
         """Gives the lexicon without words: every spelling is off it."""
         start = np.array([ROOT if piece == WORD_START else OFF for piece in pieces], dtype=np.int64)
         return cls(start, np.full(2, -1), len(pieces), np.zeros(1, dtype=np.int64), np.full(1, OFF))
+
+    def grown(
+        self, words: Mapping[int, Sequence[Way]], ahead: npt.NDArray[np.float64], likely: Mapping[int, float]
+    ) -> tuple[Lexicon, npt.NDArray[np.float64]]:
+        """Gives a lexicon of pronunciations with some more of them.
+
+        Args:
+            words: Id → further ways to say the word, the first phone of each one that starts words.
+            ahead: `best_through` of this lexicon, (nodes + 1,).
+            likely: Id → log10 probability.
+
+        Returns:
+            The lexicon, and its `best_through`. Of words that sound alike the new one comes first.
+        """
+        start, word, others = self.start.copy(), self.word[:-1].tolist(), dict(self.others)
+        best, edges = ahead[:-1].tolist(), dict[int, int]()
+        for number, ways in words.items():
+            for way in ways:
+                node = ROOT
+                for place, token in enumerate(way):
+                    key = node * self.size + token
+                    known = int(start[token]) if place == 0 else edges.get(key, OFF)
+                    if known == OFF and place and node < len(self.word) - 1:
+                        known = int(self.step(np.array([node]), np.array([token]))[0])
+                    if known == OFF:
+                        known = len(word)
+                        word.append(-1)
+                        best.append(NOTHING)
+                        if place:
+                            edges[key] = known
+                        else:
+                            start[token] = known
+                    node = known
+                    best[node] = max(best[node], likely[number])
+                if word[node] >= 0 and word[node] != number:
+                    others[node] = (word[node], *(w for w in others.get(node, ()) if w != number))
+                word[node] = number
+        added = np.array(sorted(edges), dtype=np.int64)
+        keys = np.concatenate([self.keys.astype(np.int64), added])
+        targets = np.concatenate([self.targets, [edges[key] for key in added.tolist()]]).astype(np.int64)
+        order = np.argsort(keys, kind="stable")
+        small = len(word) * self.size < 1 << 32
+        sorted_keys = keys[order].astype(np.uint32 if small else np.int64)
+        lexicon = Lexicon(start, np.array([*word, -1]), self.size, sorted_keys, targets[order], others)
+        return lexicon, np.array([*best, ahead[-1]])
 
     def step(self, nodes: Ints, tokens: Ints) -> Ints:
         """Follows pieces that go on with a word.

@@ -31,6 +31,7 @@ class NgramModel:
     Attributes:
         file: The file.
         order: n.
+        words: How many there are, the special ones included; ids are below.
         trie: The words' spellings; gives the word ids.
         phones: The words' pronunciations; None if the file has none.
         begin: The state at the beginning of a sentence.
@@ -51,7 +52,7 @@ class NgramModel:
         self.trie = LetterTrie.of(file)
         self._nodes = np.flatnonzero(self.trie.ends)
         self._spelled: dict[int, str] = {}
-        words = len(self._nodes) + SPECIALS
+        self.words = words = len(self._nodes) + SPECIALS
         if file.integer("words", SPECIALS, 1 << 24) != words:
             file.fail("words", f"is {file.header['words']}, but the trie holds {words}")
         self._shift = 32 - max(1, (words - 1).bit_length())

@@ -70,12 +70,18 @@ def test_texts_without_a_phrase_keep_their_scores(lm: NgramModel) -> None:
 
 def test_a_list(tmp_path: Path) -> None:
     file = tmp_path / "list.txt"
-    file.write_text("# names\n\nZoë's Café\nwell-known\t2.5\n  the  end # really\n", encoding="utf-8")
+    lines = ["# names", "", "Zoë's Café", "well-known\t2.5", "  the  end # really"]
+    lines += ["Kowalski\t\tk ah0 w AA1 L S K IY0  # by ear", "Mount Huck\t2\t/ HH AH K\r"]
+    file.write_text("\n".join(lines), encoding="utf-8")
     assert read_hotwords(file, 0.5) == [
         Hotword("ZOE'S CAFE", 0.5),
         Hotword("WELL KNOWN", 2.5),
         Hotword("THE END", 0.5),
+        Hotword("KOWALSKI", 0.5, "k ah0 w AA1 L S K IY0"),
+        Hotword("MOUNT HUCK", 2.0, "/ HH AH K"),
     ]
+    ways = [hotword.ways for hotword in read_hotwords(file)[-2:]]
+    assert ways == [(("K", "AH", "W", "AA", "L", "S", "K", "IY"),), ((), ("HH", "AH", "K"))]
 
 
 @pytest.mark.parametrize(
@@ -87,6 +93,13 @@ def test_a_list(tmp_path: Path) -> None:
         (b"word\tnan\n", "boost nan"),
         (b"word\t1e9\n", "boost 1000000000.0"),
         (b"\t2\n", "hotword ''"),
+        (b"\t\tAH\n", "hotword ''"),
+        (
+            b"two words\t1\tT UW W ER D Z\n",
+            "line 1: .*: 1 pronunciations in .*, expected one for each of 2",
+        ),
+        (b"word\t1\tW ER / D\n", "2 pronunciations .* each of 1 words"),
+        (b"word\t1\tW 3R D\n", "'3R' is no phone"),
         (b"a" * 1000, "1 to 100 letters"),
         (b"word\n" * (MOST + 1), f"at most {MOST}"),
     ],

@@ -127,6 +127,48 @@ def test_the_best_word_behind_a_node(arpa: Arpa, folder: Path, words: Ways) -> N
     assert (len(best), len(letters)) == (len(trie) + 1, len(lm.trie) + 1)
 
 
+further = st.dictionaries(st.integers(0, 2), st.lists(st.lists(st.integers(1, 4), min_size=1, max_size=4), max_size=3))
+
+
+@settings(max_examples=60, deadline=None)
+@given(ways, further)
+def test_a_lexicon_that_has_grown_has_all_words(
+    arpa: Arpa, folder: Path, words: Ways, further: dict[int, list[list[int]]]
+) -> None:
+    lm, trie = trie_of(arpa, folder, words)
+    before, best = Lexicon.of_phones(trie), best_through(trie, lm.unigrams())
+    new = {lm.words + i: [(way[0] + PLAIN, *way[1:]) for way in ways] for i, ways in further.items()}
+    likely = {word: -1.0 - word % 3 for word in new}
+    lexicon, ahead = before.grown(new, best, likely)
+    there: dict[Way, set[int]] = {}
+    for path, word in marked(words):
+        there.setdefault(path, set()).add(lm.word_id(word))
+    for word, all_ways in new.items():
+        for path in all_ways:
+            there.setdefault(path, set()).add(word)
+    prefixes = {path[:n] for path in there for n in range(1, len(path) + 1)}
+    score = {word: float(p) for word, p in enumerate(lm.unigrams())} | likely
+    tokens = np.arange(len(TABLE))
+    node = {(): ROOT}
+    for path in sorted(prefixes, key=len):
+        before_it = node[path[:-1]]
+        one = np.array([path[-1]])
+        node[path] = int((lexicon.start[one] if len(path) == 1 else lexicon.step(np.array([before_it]), one))[0])
+        listed = [int(lexicon.word[node[path]]), *lexicon.others.get(node[path], ())]
+        assert sorted(listed) == sorted(there.get(path, {-1}))
+        assert not set(listed) & set(new) or listed[0] in new
+        behind = [score[word] for p, found in there.items() if p[: len(path)] == path for word in found]
+        assert ahead[node[path]] == pytest.approx(max(behind))
+    assert len(set(node.values())) == len(prefixes) + 1  # every one has a node of its own, and nothing else is there
+    assert lexicon.start.tolist() == [node.get((token,), OFF) for token in tokens.tolist()]
+    for path in prefixes:
+        expected = [node.get((*path, token), OFF) for token in tokens.tolist()]
+        assert lexicon.step(np.array([node[path]]), tokens).tolist() == expected
+    assert (len(ahead), lexicon.word[OFF], ahead[OFF]) == (len(lexicon.word), -1, best[OFF])
+    assert len(before.word) == len(trie) + 1  # what it grew from is as it was
+    assert set(before.others) <= set(range(len(trie)))
+
+
 def test_phones_that_start_no_word_lead_nowhere_from_the_root() -> None:
     def bytes_(*values: int) -> npt.NDArray[np.uint8]:
         return np.array(values, dtype=np.uint8)

@@ -245,6 +245,60 @@ def test_hotwords_without_a_pronunciation_are_spelled(spoken: NgramModel) -> Non
     assert not Decoder("beam", PIECES, phones=TABLE).phones
 
 
+def test_a_hotword_that_says_how_it_is_said_is_heard(spoken: NgramModel) -> None:
+    decoder = Decoder("lm", PIECES, lm=spoken, phones=TABLE)
+    phrases = [Hotword("tan dean", 0.5, "/ D IY1 N"), Hotword("Jane's", 0.0, "jh ey n z")]
+    decoding = decoder.start(phrases)
+    assert decoding.phones
+    decoding.push(sure("_ ▁AH ▁T AE N _ ▁D IY"))
+    decoding.push(sure("N _ ▁JH EY N Z _ ▁T AE N"))
+    assert decoding.partial(sure("")).text == "A TAN DEAN JANE'S TAN"
+    result = decoding.result()
+    assert [word.word for word in result.words] == ["A", "TAN", "DEAN", "JANE'S", "TAN"]
+    assert (result.words[2].start, result.words[2].end) == (6, 9)
+    # Another stream of the same decoder knows nothing of them.
+    other = decoder.start()
+    other.push(sure("_ ▁AH _ ▁D IY N"))
+    assert "DEAN" not in other.result().text
+
+
+def test_a_word_that_the_model_lacks_counts_as_unknown_without_a_penalty(spoken: NgramModel) -> None:
+    tokens = [0, *(ID[name] for name in ("▁T", "AE", "N", "▁AH"))]
+    log_probs = np.full((4, len(TABLE)), -60.0, dtype=np.float32)
+    log_probs[:, tokens] = random_log_probs(3, 4, len(tokens))
+    config = BeamConfig(**EXACT, lm_weight=0.5, word_bonus=0.3)
+    decoder = Decoder("lm", PIECES, lm=spoken, config=config, phones=TABLE)
+    decoding = decoder.start([Hotword("tad", 0.7, "T AE")])
+    decoding.push(log_probs)
+    found = {one.text: one.score for one in decoding.result(10_000).alternatives}
+    for text, ways in {"TAD": "▁T AE", "A TAD": "▁AH ▁T AE", "TAN": "▁T AE N", "TAD A": "▁T AE ▁AH"}.items():
+        wanted = tuple(ID[phone] for phone in ways.split())
+        score = -np.inf
+        for path in product(tokens, repeat=len(log_probs)):
+            if tuple(k for i, k in enumerate(path) if k and (i == 0 or path[i - 1] != k)) == wanted:
+                score = np.logaddexp(score, sum(log_probs[t, k] for t, k in enumerate(path)))
+        words = text.split()
+        language = 0.5 * math.log(10) * spoken.score_words(words) + 0.3 * len(words) + 0.7 * 3 * words.count("TAD")
+        assert found[text] == pytest.approx(score + language, abs=1e-3), text
+
+
+def test_a_hotword_that_sounds_like_a_known_word_is_preferred(spoken: NgramModel) -> None:
+    decoder = Decoder("lm", PIECES, lm=spoken, phones=TABLE)
+    texts = []
+    for hotwords in ([], [Hotword("Tann", 1.0, "T AE N")], [Hotword("hen", 1.0, "HH EH N")]):
+        decoding = decoder.start(hotwords)
+        decoding.push(sure("▁AH _ ▁T AE N _ ▁AH"))
+        texts.append(decoding.result().text)
+    assert texts == ["A TAN A", "A TANN A", "A TAN A"]
+    decoding.push(sure("_ ▁HH EH N"))  # a known word, said in another way
+    assert decoding.result().text == "A TAN A HEN"
+
+
+def test_a_phone_that_is_none(spoken: NgramModel) -> None:
+    with pytest.raises(OptionError, match="hotword 'DEAN': no phone is called 'II'; allowed: AA, AE"):
+        Decoder("lm", PIECES, lm=spoken, phones=TABLE).start([Hotword("dean", said="D II N")])
+
+
 def test_without_pronunciations_pieces_are_read(lm: NgramModel) -> None:
     assert lm.phones is None
     assert not Decoder("lm", PIECES, lm=lm, phones=TABLE).phones

@@ -12,9 +12,13 @@ from types import ModuleType
 
 import pytest
 
+from edge_asr.decoding.hotwords import read_hotwords
+from edge_asr.decoding.ngram import NgramModel
 from edge_asr.errors import DataError, MissingExtraError
 from edge_asr.training.phones import PHONES, Pronunciations
-from tests.decoding.toy_lm import WORDS, toy_model
+from export.arpa import read_arpa
+from export.lm import convert
+from tests.decoding.toy_lm import WORDS, toy_model, write_arpa
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "pronounce.py"
 
@@ -91,6 +95,40 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         assert done.returncode == 2
         assert "a.jsonl" in done.stderr
     assert not out.exists()
+
+
+def test_hotwords_get_the_pronunciations_that_they_need(script: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "a.dict").write_text("the DH AH0\n")
+    convert(read_arpa(write_arpa(tmp_path / "a.arpa")), tmp_path / "a.lm", Pronunciations.read(tmp_path / "a.dict"))
+    ipa = {"yak": "jˈæk", "gnu": "nˈu", "nu": "ɲˈu"}
+    lines = ["# beasts", "", "the yak", "Gnu\t-2 # a small one", "the", "Ñu", "Yak\t1.5\tY AA K"]
+    text, left_out = script.say_hotwords("\n".join(lines), NgramModel.load(tmp_path / "a.lm"), ipa.__getitem__)
+    assert text.split("\n") == [
+        "# beasts",
+        "",
+        "the yak\t1\t / Y AE K",
+        "Gnu\t-2\tN UW  # a small one",
+        "the",
+        "Ñu",
+        "Yak\t1.5\tY AA K",
+    ]
+    assert left_out == ["NU"]
+    (tmp_path / "list.txt").write_text(text, encoding="utf-8")
+    assert [hotword.ways for hotword in read_hotwords(tmp_path / "list.txt")][:2] == [
+        ((), ("Y", "AE", "K")),
+        (("N", "UW"),),
+    ]
+
+
+@pytest.mark.skipif(find_spec("hibari") is None, reason="needs hibari-tts")
+def test_a_list_of_hotwords_is_said(tmp_path: Path) -> None:
+    toy_model(tmp_path)
+    (tmp_path / "list.txt").write_text("Okapi\n")
+    done = run("--hotwords", tmp_path / "list.txt", "--lm", tmp_path / "toy.lm", "--out", tmp_path / "said.txt")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "said.txt").read_text() == "Okapi\t1\tOW K AA P IY\n"
+    for options in ([], ["--hotwords", tmp_path / "list.txt"]):
+        assert "expected --dictionary, or --hotwords and --lm" in run(*options, "--out", tmp_path / "x").stderr
 
 
 @pytest.mark.skipif(find_spec("hibari") is None, reason="needs hibari-tts")
