@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +14,7 @@ from edge_asr.bundle.schema import BundleSpec
 FORMAT = "edge-asr-policy"
 VERSION = 2
 """The version that is written. Version 1 has none of the fields that are optional here; it's read as well."""
-_NEW = ("parameters", "levels", "temperatures", "hysteresis", "reference")
+_NEW = ("parameters", "levels", "temperatures", "hysteresis", "reference", "decoders")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,8 @@ class PolicySpec:
         temperatures: By chunk name, one for each exit, applied to log-probabilities before the criterion.
         hysteresis: See `edge_asr.exits.threshold.ThresholdPolicy`.
         reference: By chunk name, how the criterion was distributed in calibration, for each exit but the last.
+        decoders: By decoder name, what was calibrated by that decoder's texts: a search mends what a greedy reading
+            doesn't, and can leave earlier. Decoders that aren't there have what is said here.
     """
 
     precision: str
@@ -46,6 +48,21 @@ class PolicySpec:
     temperatures: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     hysteresis: float = 0.0
     reference: Mapping[str, tuple[ReferenceSpec, ...]] = field(default_factory=dict)
+    decoders: Mapping[str, PolicySpec] = field(default_factory=dict)
+
+    def of(self, decoder: str | None, chunk: str) -> PolicySpec:
+        """Gives what holds for a decoder (None for the one that nobody names) and a chunk size."""
+        part = self.decoders.get(decoder or "", self)
+        return part if chunk in part.thresholds else self
+
+    def place(self, decoder: str | None, chunk: str) -> str:
+        """Gives the name under which a device counts a chunk size: ``"640"``, or ``"lm/640"``."""
+        return chunk if self.of(decoder, chunk) is self else f"{decoder}/{chunk}"
+
+    def at(self, place: str) -> tuple[PolicySpec, str]:
+        """Gives what holds at a `place`, and its chunk name."""
+        decoder, _, chunk = place.rpartition("/")
+        return self.of(decoder, chunk), chunk
 
     @classmethod
     def parse(cls, fields: Fields, spec: BundleSpec) -> PolicySpec:
@@ -67,6 +84,16 @@ class PolicySpec:
         digest = graphs_digest(spec, precision)
         if fields.text("graphs") != digest:
             fields.fail("graphs", f"isn't {digest}: calibrated on other graphs; delete this file and calibrate again")
+        whole = cls._part(fields, spec, precision, digest)
+        if "decoders" not in fields:
+            return whole
+        decoders = fields.mapping("decoders")
+        parts = {name: cls._part(decoders.mapping(name), spec, precision, digest) for name in decoders}
+        return replace(whole, decoders=MappingProxyType(parts))
+
+    @classmethod
+    def _part(cls, fields: Fields, spec: BundleSpec, precision: str, digest: str) -> PolicySpec:
+        """Validates what is said once for all decoders, or for one of them."""
         exits = spec.encoder.exits
         thresholds = {
             chunk: _numbers(entries, chunk, exits - 1, "thresholds")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from edge_asr.cli.console import command, progress
-from edge_asr.cli.options import Chunk, Debug, Decoder, DecoderName, Precision, Threads
+from edge_asr.cli.options import Chunk, Debug, Decoder, Precision, Threads
 from edge_asr.errors import DataError, OptionError
 
 if TYPE_CHECKING:
@@ -46,7 +47,10 @@ def calibrate(
     hysteresis: Annotated[
         float, typer.Option("--hysteresis", min=0, help="How much surer to leave earlier than the chunk before.")
     ] = 0.0,
-    decoder: DecoderName = Decoder.AUTO,
+    decoder: Annotated[
+        list[Decoder] | None,
+        typer.Option("--decoder", help="Whose texts judge; repeat it (default: greedy, and lm if the model has one)."),
+    ] = None,
     chunks: Annotated[list[Chunk] | None, typer.Option("--chunk", help="Chunk size; repeat it (default: all).")] = None,
     from_log: Annotated[
         Path | None, typer.Option("--from-log", metavar="JSON", help="Re-calibrate from a device's monitor instead.")
@@ -64,8 +68,9 @@ def calibrate(
 
     All exits run once on DATA; everything else is looked up. Half of the utterances shape the thresholds, the
     other half judges them, by the texts of the decoder that the model will be used with: the bounds that are
-    printed and kept are theirs. Thresholds belong to the graphs that were measured: calibrate again after each
-    export.
+    printed and kept are theirs. A language model mends much of what early exits get wrong, so its thresholds are others
+    than those for greedy texts; the first decoder's hold for those that are not calibrated. Thresholds belong to the
+    graphs that were measured: calibrate again after each export.
     """
     from rich.console import Console
 
@@ -84,6 +89,7 @@ def calibrate(
     if max_loss is None and mean_macs is None and rtf is None:
         max_loss = MAX_LOSS
 
+    from edge_asr.decoding.decoder import GREEDY, LM
     from edge_asr.evaluation import calibration
     from edge_asr.evaluation.chunk_table import ChunkTable
     from edge_asr.evaluation.dataset import identity, load_dataset, sample
@@ -103,24 +109,28 @@ def calibrate(
     rule = get_criterion(criterion)
     utterances = sample(load_dataset(data, subset), limit, seed)
     recognizer = Recognizer.load(folder, precision=precision, threads=threads, use_policy=False)
-    bundle, prepared = recognizer.bundle, recognizer.decoder(decoder.value)
-    results: dict[str, Calibrated] = {}
+    bundle = recognizer.bundle
+    names = [d.value for d in decoder] if decoder else [GREEDY, *([] if bundle.lm_file is None else [LM])]
+    prepared = {each.name: each for each in map(recognizer.decoder, names)}
+    results: dict[str, dict[str, Calibrated]] = {name: {} for name in prepared}
     for chunk in bundle.spec.chunk_names if chunks is None else [c.value for c in chunks]:
         with progress(f"chunk {chunk}", len(utterances)) as tick:
             recordings = record_all(recognizer, utterances, chunk, cache=cache, tick=tick)
         costs = exit_costs(bundle, chunk) if rtf is None else exit_seconds(recordings, bundle.spec.frame_seconds)
         tokens, blank = recognizer.tokens, bundle.spec.tokens.blank
-        table = ChunkTable(recordings, costs, tokens, blank, scorer(recordings, tokens, blank, prepared))
-        results[chunk] = calibration.calibrate(table, rule, goal, temperature_scaling=temperature, seed=seed)
+        for name, reader in prepared.items():
+            table = ChunkTable(recordings, costs, tokens, blank, scorer(recordings, tokens, blank, reader))
+            with progress(f"chunk {chunk}, {name}, points of the path", None) as tick:
+                results[name][chunk] = calibration.calibrate(
+                    table, rule, goal, temperature_scaling=temperature, seed=seed, tick=tick
+                )
     notes = {
         "data": data.name if subset is None else f"{data.name}/{subset}",
         "data_sha256": identity(utterances),
         "utterances": len(utterances),
         "goal": {name: value for name, value in goal.as_json().items() if value is not None},
-        "decoder": prepared.name,
         "cost": "seconds" if rtf is not None else "macs",
         "seed": seed,
-        "points": {chunk: result.as_json() for chunk, result in results.items()},
     }
     write(target, calibration.policy_document(bundle, recognizer.precision, results, notes, hysteresis))
     if out is None:
@@ -166,31 +176,36 @@ def adapted(folder: Path, log_file: Path) -> dict[str, Any]:
     if not isinstance(log, dict) or log.get("graphs") != policy.graphs or log.get("criterion_name") != policy.criterion:
         raise DataError(f"log {str(log_file)!r} isn't a monitor's of this model and criterion ({policy.criterion})")
     document: dict[str, Any] = json.loads((folder / "policy.json").read_text(encoding="utf-8"))
-    seen = [chunk for chunk in policy.reference if chunk in log.get("criterion", {})]
+    parts = {"": policy, **policy.decoders}
+    places = [policy.place(decoder, chunk) for decoder, part in parts.items() for chunk in part.reference]
+    seen = [place for place in places if place in log.get("criterion", {})]
     if not seen:
-        raise DataError(f"log {str(log_file)!r} has no counts for chunk {', '.join(policy.reference)}")
-    for chunk in seen:
-        counts = log_counts(log, chunk)
+        raise DataError(f"log {str(log_file)!r} has no counts for chunk {', '.join(places)}")
+    for place in seen:
+        part, chunk = policy.at(place)
+        counts = log_counts(log, place)
         if len(counts) != policy.exits - 1:
             raise DataError(f"the log has counts of {len(counts)} exits, expected {policy.exits - 1}")
-        moved = recalibrated(policy.thresholds[chunk], policy.reference[chunk], counts, get_criterion(policy.criterion))
-        document["thresholds"][chunk] = list(moved)
+        moved = recalibrated(part.thresholds[chunk], part.reference[chunk], counts, get_criterion(part.criterion))
+        inside = document if place == chunk else document["decoders"][place.rpartition("/")[0]]
+        inside["thresholds"][chunk] = list(moved)
     document["calibration"]["from_log"] = {"chunks": seen, "thresholds": "moved to the calibration's exit rates"}
     return document
 
 
-def table_of(results: dict[str, Calibrated], unit: str) -> Table:
-    """The chosen point of each chunk size beside full depth."""
+def table_of(results: dict[str, dict[str, Calibrated]], unit: str) -> Table:
+    """The chosen point of each decoder and chunk size beside full depth."""
     from rich.table import Table
 
     rows = Table()
-    for name in ("chunk", "WER %", "full depth", "loss % held out", "mean exit", unit, "of full"):
+    for name in ("decoder", "chunk", "WER %", "full depth", "loss % held out", "mean exit", unit, "of full"):
         rows.add_column(name, justify="right")
     scale = 1.0 if unit == "rtf" else 1e-6
-    for chunk, result in results.items():
+    for decoder, chunk, result in each(results):
         chosen, full = result.chosen, result.full_depth
         low, high = (100 * bound for bound in result.loss[1:])
         rows.add_row(
+            decoder,
             chunk,
             f"{100 * chosen.wer:.2f}",
             f"{100 * full.wer:.2f}",
@@ -202,17 +217,23 @@ def table_of(results: dict[str, Calibrated], unit: str) -> Table:
     return rows
 
 
-def remarks(results: dict[str, Calibrated], confidence: float | None) -> list[str]:
+def remarks(results: dict[str, dict[str, Calibrated]], confidence: float | None) -> list[str]:
     """What should be said besides."""
     lines = []
-    for chunk, result in results.items():
+    for decoder, chunk, result in each(results):
+        where = f"{decoder}, chunk {chunk}"
         thresholds = ", ".join(f"{threshold:.4g}" for threshold in result.thresholds)
-        lines.append(f"chunk {chunk}: {result.criterion.name}, thresholds {thresholds}")
+        lines.append(f"{where}: {result.criterion.name}, thresholds {thresholds}")
         if confidence is not None and result.chosen.mean_cost >= result.full_depth.mean_cost:
             what = f"no earlier exit keeps the loss with {confidence:.0%} confidence on {result.held_out} utterances"
-            lines.append(f"chunk {chunk}: {what}; full depth stays (more data, or more loss, would help)")
+            lines.append(f"{where}: {what}; full depth stays (more data, or more loss, would help)")
         elif confidence is not None:
-            lines.append(
-                f"chunk {chunk}: the loss is kept with {confidence:.0%} confidence for speech like this data's"
-            )
+            lines.append(f"{where}: the loss is kept with {confidence:.0%} confidence for speech like this data's")
     return lines
+
+
+def each(results: dict[str, dict[str, Calibrated]]) -> Iterator[tuple[str, str, Calibrated]]:
+    """Decoder, chunk and result, in order."""
+    for decoder, by_chunk in results.items():
+        for chunk, result in by_chunk.items():
+            yield decoder, chunk, result

@@ -62,8 +62,13 @@ def command(function: Callable[Options, None]) -> Callable[Options, None]:
 
 
 @contextmanager
-def progress(label: str, total: int) -> Iterator[Tick]:
-    """Show a progress bar on stderr if that is a terminal; gives a function to call after each step."""
+def progress(label: str, total: int | None) -> Iterator[Tick]:
+    """Show a progress bar on stderr if that is a terminal; gives a function to call after each step.
+
+    Args:
+        label: what is done.
+        total: how many steps there are; None if nobody knows.
+    """
     if not sys.stderr.isatty():
         yield lambda: None
         return

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edge_asr.bundle.bundle import Bundle
+    from edge_asr.bundle.policy import PolicySpec
 
 
 @command
@@ -66,13 +67,19 @@ def describe(bundle: Bundle) -> dict[str, Any]:
             for exit in spec.exits
         ],
         "policy": policy
-        and {
-            "precision": policy.precision,
-            "criterion": policy.criterion,
-            "thresholds": {chunk: list(values) for chunk, values in policy.thresholds.items()},
-            "calibration": dict(policy.calibration),
-        },
+        and {"precision": policy.precision}
+        | said(policy)
+        | {"decoders": {decoder: said(part) for decoder, part in policy.decoders.items()}},
         "metrics": dict(spec.metrics),
+    }
+
+
+def said(policy: PolicySpec) -> dict[str, Any]:
+    """What a policy says of one decoder."""
+    return {
+        "criterion": policy.criterion,
+        "thresholds": {chunk: list(values) for chunk, values in policy.thresholds.items()},
+        "calibration": dict(policy.calibration),
     }
 
 
@@ -110,13 +117,21 @@ def show(facts: dict[str, Any], console: Console) -> None:
         console.print("thresholds: none, so only fixed exits; edge-asr calibrate makes them")
     else:
         span = f"exits 1 to {len(facts['exits']) - 1}"
+        parts = {policy["calibration"].get("decoder", ""): policy, **policy["decoders"]}
+        several = len(parts) > 1
         console.print(f"thresholds on {policy['criterion']}, {span}, {policy['precision']}:")
         thresholds = Table()
-        thresholds.add_column("chunk", justify="right")
+        for name in [*(["decoder"] if several else []), "chunk"]:
+            thresholds.add_column(name, justify="right")
         thresholds.add_column("thresholds")
-        for chunk, values in policy["thresholds"].items():
-            thresholds.add_row(chunk, "  ".join(f"{value:.4g}" for value in values))
+        for decoder, part in parts.items():
+            for chunk, values in part["thresholds"].items():
+                cells = [chunk, "  ".join(f"{value:.4g}" for value in values)]
+                thresholds.add_row(*([decoder, *cells] if several else cells))
         console.print(thresholds)
-    for title, values in (("calibration", (policy or {}).get("calibration")), ("metrics", facts["metrics"])):
+    notes = {"calibration": (policy or {}).get("calibration")}
+    for decoder, part in (policy or {}).get("decoders", {}).items():
+        notes[f"calibration, {decoder}"] = part["calibration"]
+    for title, values in {**notes, "metrics": facts["metrics"]}.items():
         if values:
             console.print(f"{title}: {json.dumps(values, ensure_ascii=False)}", markup=False, soft_wrap=True)

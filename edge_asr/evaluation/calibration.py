@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,31 @@ def halves(count: int, seed: int = 0) -> tuple[list[int], list[int]]:
     return (order[: count // 2], order[count // 2 :]) if count > 1 else (order, order)
 
 
+def last_kept(count: int, keeps: Callable[[int], bool], stride: int = 1) -> int:
+    """The last of ever cheaper points that keeps a promise; 0 if none does.
+
+    Losses grow along the path, if not from each point to the next: after `PATIENCE` points without success no further
+    one is tried.
+
+    Args:
+        count: how many points there are.
+        keeps: whether a point keeps the promise.
+        stride: tries each so-manieth point alone, and then those after the last success; for promises that are
+            expensive to look at.
+    """
+    found = 0
+    for place in range(0, count, stride):
+        if keeps(place):
+            found = place
+        elif place - found >= PATIENCE:
+            break
+    for place in range(found + 1, min(found + stride, count)):
+        if not keeps(place):
+            break
+        found = place
+    return found
+
+
 def calibrate(
     table: ChunkTable,
     criterion: Criterion,
@@ -92,6 +117,7 @@ def calibrate(
     *,
     temperature_scaling: bool = False,
     seed: int = 0,
+    tick: Callable[[], None] = lambda: None,
 ) -> Calibrated:
     """Choose thresholds for one chunk size.
 
@@ -105,6 +131,7 @@ def calibrate(
         goal: the wanted loss or cost.
         temperature_scaling: fit a temperature per exit first.
         seed: of the split.
+        tick: called after each point of the path whose texts were scored, which takes long where a search writes them.
 
     Raises:
         OptionError: not even exit 1 is cheap enough.
@@ -127,30 +154,33 @@ def calibrate(
     if goal.max_loss is not None and goal.confidence is not None:
         for number, thresholds in enumerate(path):
             p = excess_p_value(judge.errors(takes(judge, thresholds)), deep, judge.words, goal.max_loss)
+            tick()
             if p > 1 - goal.confidence:
                 break
             place, certified = number, True
         certified = bool(certified)
     elif goal.max_loss is not None:
-        allowed = full_depth.wer * (1 + goal.max_loss)
+        more = 1 + goal.max_loss
         by_cost = sorted(((table.cost(takes(table, t)), -n) for n, t in enumerate(path)), reverse=True)
-        failed = 0
-        for _, number in by_cost:  # ever cheaper; the last one that is allowed is taken
-            taken = takes(judge, path[-number])
-            held_out = judge.errors(taken).sum() <= deep.sum() * (1 + goal.max_loss)
-            if held_out and table.point(takes(table, path[-number])).wer <= allowed:
-                place, failed = -number, 0
-            else:
-                failed += 1
-            if failed == PATIENCE:  # losses grow along the path, if not from each point to the next
-                break
+
+        def keeps(place: int) -> bool:
+            thresholds = path[-by_cost[place][1]]
+            held_out = judge.errors(takes(judge, thresholds)).sum() <= deep.sum() * more
+            tick()
+            return bool(held_out) and table.point(takes(table, thresholds)).wer <= full_depth.wer * more
+
+        place = -by_cost[last_kept(len(by_cost), keeps, table.scorer.stride)][1]
     else:
         assert goal.mean_cost is not None
         within = [n for n, thresholds in enumerate(path) if table.cost(takes(table, thresholds)) <= goal.mean_cost]
         if not within:
             cheapest = table.cost(table.fixed(1))
             raise OptionError(f"{goal}: impossible, exit 1 alone costs {cheapest:.4g}")
-        place = min(within, key=lambda n: (fit.point(takes(fit, path[n])).wer, n))
+        scored = []
+        for number in within:
+            scored.append((fit.point(takes(fit, path[number])).wer, number))
+            tick()
+        _, place = min(scored)
     chosen = path[place]
     taken = takes(table, chosen)
     point = table.point(taken)
@@ -173,7 +203,7 @@ def calibrate(
 def policy_document(
     bundle: Bundle,
     precision: str,
-    calibrated: Mapping[str, Calibrated],
+    calibrated: Mapping[str, Mapping[str, Calibrated]],
     calibration: Mapping[str, Any],
     hysteresis: float = 0.0,
 ) -> dict[str, Any]:
@@ -182,30 +212,46 @@ def policy_document(
     Args:
         bundle: the bundle that was measured.
         precision: the precision that was measured; thresholds are bound to its graphs.
-        calibrated: the result for each chunk name, all with the same criterion.
+        calibrated: by decoder, the result for each chunk name, all with the same criterion. What is found for the first
+            decoder holds for those that aren't there too.
         calibration: what is noted about how the thresholds were found.
         hysteresis: see `ThresholdPolicy`.
     """
+    parts = {decoder: _part(results, decoder, calibration, hysteresis) for decoder, results in calibrated.items()}
+    first, *others = parts
     document: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
         "precision": precision,
         "graphs": graphs_digest(bundle.spec, precision),
-        "criterion": next(iter(calibrated.values())).criterion.name,
-        "thresholds": {chunk: list(result.thresholds) for chunk, result in calibrated.items()},
-        "levels": {chunk: [list(level) for level in result.levels] for chunk, result in calibrated.items()},
+        **parts[first],
     }
-    gates = {c: r.criterion.parameters() for c, r in calibrated.items() if isinstance(r.criterion, LearnedGate)}
-    temperatures = {c: list(r.temperatures) for c, r in calibrated.items() if r.temperatures is not None}
-    if gates:
-        document["parameters"] = gates
-    if temperatures:
-        document["temperatures"] = temperatures
-    if hysteresis:
-        document["hysteresis"] = hysteresis
-    document["reference"] = {chunk: list(result.reference) for chunk, result in calibrated.items()}
-    document["calibration"] = dict(calibration)
+    if others:
+        document["decoders"] = {decoder: parts[decoder] for decoder in others}
     return document
+
+
+def _part(
+    results: Mapping[str, Calibrated], decoder: str, calibration: Mapping[str, Any], hysteresis: float
+) -> dict[str, Any]:
+    """What `policy.json` says of one decoder."""
+    part: dict[str, Any] = {
+        "criterion": next(iter(results.values())).criterion.name,
+        "thresholds": {chunk: list(result.thresholds) for chunk, result in results.items()},
+        "levels": {chunk: [list(level) for level in result.levels] for chunk, result in results.items()},
+    }
+    gates = {c: r.criterion.parameters() for c, r in results.items() if isinstance(r.criterion, LearnedGate)}
+    temperatures = {c: list(r.temperatures) for c, r in results.items() if r.temperatures is not None}
+    if gates:
+        part["parameters"] = gates
+    if temperatures:
+        part["temperatures"] = temperatures
+    if hysteresis:
+        part["hysteresis"] = hysteresis
+    part["reference"] = {chunk: list(result.reference) for chunk, result in results.items()}
+    points = {chunk: result.as_json() for chunk, result in results.items()}
+    part["calibration"] = {**calibration, "decoder": decoder, "points": points}
+    return part
 
 
 def write_policy(path: Path, document: Mapping[str, Any]) -> None:

@@ -26,6 +26,9 @@ class SpliceScorer:
         blank: id of the blank.
     """
 
+    stride = 1
+    """How many points of a path may be skipped at a time, to save texts."""
+
     def __init__(self, recordings: Sequence[Recording], tokens: TokenTable, blank: int = 0) -> None:
         self._recordings, self._tokens, self._blank = recordings, tokens, blank
         self._best = [[chunk.log_probs.argmax(axis=2) for chunk in recording.chunks] for recording in recordings]
@@ -90,6 +93,8 @@ class SearchScorer(SpliceScorer):
         blank: id of the blank.
         decoder: makes text of log-probabilities.
     """
+
+    stride = 4
 
     def __init__(
         self, recordings: Sequence[Recording], tokens: TokenTable, blank: int = 0, *, decoder: Decoder

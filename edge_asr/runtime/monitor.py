@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from threading import Lock
 from typing import Any
 
-from edge_asr.bundle.policy import PolicySpec
+from edge_asr.bundle.policy import PolicySpec, ReferenceSpec
 from edge_asr.exits.calibrated import calibrated_policy
 from edge_asr.exits.shift import SHIFTED, population_stability
 from edge_asr.exits.threshold import ThresholdPolicy
@@ -47,17 +47,18 @@ class Monitor:
         self._entropies = [[0] * (len(ENTROPIES) + 1) for _ in range(exits)]
         self._criterion: dict[str, list[list[int]]] = {}
 
-    def observe(self, chunk: DecidedChunk, chunk_name: str, frame_seconds: float, limit: float | None = None) -> None:
+    def observe(self, chunk: DecidedChunk, place: str, frame_seconds: float, limit: float | None = None) -> None:
         """Counts a decided chunk.
 
         Args:
             chunk: The chunk.
-            chunk_name: The chunk size's name, like ``"640"``.
+            place: The chunk size's name, like ``"640"``, after the decoder's where that has thresholds of its own:
+                `PolicySpec.place`.
             frame_seconds: Length of a frame.
             limit: Seconds that it was to take at most.
         """
         seconds = sum(chunk.segment_seconds)
-        places = self._places(chunk, chunk_name)
+        bins = self._bins(chunk, place)
         with self._lock:
             self._exits[chunk.exit - 1] += 1
             self._frames += chunk.n_valid
@@ -67,10 +68,10 @@ class Monitor:
             self._times[bisect_left(TIMES, seconds)] += 1
             for row, stats in zip(self._entropies, chunk.stats, strict=False):
                 row[bisect_left(ENTROPIES, stats.entropy)] += 1
-            if places:
-                rows = self._criterion.setdefault(chunk_name, self._empty(chunk_name))
-                for row, place in zip(rows, places, strict=False):
-                    row[place] += 1
+            if bins:
+                rows = self._criterion.setdefault(place, self._empty(place))
+                for row, number in zip(rows, bins, strict=False):
+                    row[number] += 1
                     if sum(row) >= FORGET:
                         row[:] = [count // 2 for count in row]
 
@@ -82,33 +83,39 @@ class Monitor:
             self._exits[chunk.exit - 1] += 1
             self._compute += seconds
 
-    def _places(self, chunk: DecidedChunk, name: str) -> list[int]:
-        if self._policy is None or name not in self._policy.reference:
+    def _bins(self, chunk: DecidedChunk, place: str) -> list[int]:
+        """The bin of the criterion at each exit that the chunk came to."""
+        reference = self._reference(place)
+        if self._policy is None or not reference:
             return []
-        if name not in self._policies:
-            self._policies[name] = calibrated_policy(self._policy, name)
-        policy, reference = self._policies[name], self._policy.reference[name]
+        if place not in self._policies:
+            self._policies[place] = calibrated_policy(*self._policy.at(place))
+        policy = self._policies[place]
         return [
             bisect_left(expected.edges, policy.value(view))
             for view, expected in zip(chunk.views, reference, strict=False)
         ]
 
-    def _empty(self, name: str) -> list[list[int]]:
-        assert self._policy is not None
-        return [[0] * len(expected.shares) for expected in self._policy.reference[name]]
+    def _reference(self, place: str) -> tuple[ReferenceSpec, ...]:
+        if self._policy is None:
+            return ()
+        spec, chunk = self._policy.at(place)
+        return spec.reference.get(chunk, ())
+
+    def _empty(self, place: str) -> list[list[int]]:
+        return [[0] * len(expected.shares) for expected in self._reference(place)]
 
     def shift(self) -> dict[str, list[float | None]]:
-        """Gives the population stability index by chunk size and exit; None where too few chunks were seen."""
+        """Gives the population stability index by place and exit; None where too few chunks were seen."""
         with self._lock:
             counts = {name: [list(row) for row in rows] for name, rows in self._criterion.items()}
         found: dict[str, list[float | None]] = {}
         for name, rows in counts.items():
-            assert self._policy is not None
             found[name] = [
                 round(population_stability(expected.shares, [n / sum(row) for n in row]), 4)
                 if sum(row) >= ENOUGH and len(row) > 1
                 else None
-                for expected, row in zip(self._policy.reference[name], rows, strict=True)
+                for expected, row in zip(self._reference(name), rows, strict=True)
             ]
         return found
 

@@ -17,7 +17,6 @@ from edge_asr.bundle.models import resolve
 from edge_asr.bundle.schema import FULL
 from edge_asr.decoding.beam_config import BeamConfig
 from edge_asr.decoding.decoder import GREEDY, LM, Decoder
-from edge_asr.decoding.decoding import Decoding
 from edge_asr.decoding.endpoint import EndpointConfig
 from edge_asr.decoding.hotwords import Hotword
 from edge_asr.decoding.ngram import NgramModel
@@ -98,8 +97,9 @@ class Recognizer:
         bundle = Bundle.load(resolve(model), use_policy=use_policy)
         precision = bundle.precision(precision)
         if bundle.policy is not None:
-            for chunk in bundle.policy.thresholds:
-                calibrated_criterion(bundle.policy, chunk, file=str(bundle.path / "policy.json"))
+            for part in (bundle.policy, *bundle.policy.decoders.values()):
+                for chunk in part.thresholds:
+                    calibrated_criterion(part, chunk, file=str(bundle.path / "policy.json"))
         table = bundle.spec.tokens
         tokens = TokenTable.load(bundle.tokens_file, table.size, table.blank)
         monitor = Monitor(bundle.spec.encoder.exits, bundle.policy)
@@ -128,7 +128,7 @@ class Recognizer:
             audio: A file that libsndfile can read, or PCM (N,) or (N, channels), int16 or float in [-1, 1].
             sample_rate: Rate of an array in Hz; a file knows its own.
             chunk: Chunk size in ms, or ``"full"``.
-            exit: ``"auto"`` stops where the bundle's thresholds say, a number fixes the depth.
+            exit: ``"auto"`` stops where the bundle's thresholds for the decoder say, a number fixes the depth.
             formatter: Makes the text fit for people; None for lower case.
             budget: What the device can afford; None takes the recogniser's.
             decoder: A name, see `decoder`, or what it gave.
@@ -206,8 +206,10 @@ class Recognizer:
             OptionError: If an option has a value that the bundle doesn't allow.
         """
         chunk_frames = self.chunk_frames(chunk)
-        whole = (self.policy(exit, FULL) if policy is None else policy) if second_pass else None
-        policy = self.policy(exit, chunk) if policy is None else policy
+        prepared = self._prepared(decoder)
+        whole = (self.policy(exit, FULL, prepared.name) if policy is None else policy) if second_pass else None
+        policy = self.policy(exit, chunk, prepared.name) if policy is None else policy
+        calibrated = self.bundle.policy
         budget = self.budget if budget is None else budget
         return Stream(
             self.bundle,
@@ -216,11 +218,12 @@ class Recognizer:
             policy,
             controller=None if budget is None else self.controller(budget, policy, chunk),
             monitor=self.monitor,
+            monitor_place=None if calibrated is None else calibrated.place(prepared.name, str(chunk)),
             chunk_frames=chunk_frames,
             sample_rate=sample_rate,
             formatter=formatter,
             keep_log_probs=keep_log_probs,
-            decoding=self._start(decoder, hotwords),
+            decoding=prepared.start([Hotword(word) if isinstance(word, str) else word for word in hotwords]),
             nbest=nbest,
             endpoint=endpoint,
             second_pass=whole,
@@ -246,12 +249,13 @@ class Recognizer:
         phones = None if self.phones is None else self.phones.pieces
         return Decoder(name, self.tokens.pieces, self.bundle.spec.tokens.blank, lm=model, config=config, phones=phones)
 
-    def _start(self, decoder: Decoder | str, hotwords: Sequence[Hotword | str]) -> Decoding:
-        if isinstance(decoder, str):
-            if decoder not in self._decoders:
-                self._decoders[decoder] = self.decoder(decoder)
-            decoder = self._decoders[decoder]
-        return decoder.start([Hotword(word) if isinstance(word, str) else word for word in hotwords])
+    def _prepared(self, decoder: Decoder | str) -> Decoder:
+        """A decoder by its name, prepared when it is first asked for."""
+        if not isinstance(decoder, str):
+            return decoder
+        if decoder not in self._decoders:
+            self._decoders[decoder] = self.decoder(decoder)
+        return self._decoders[decoder]
 
     def chunk_frames(self, chunk: int | str) -> int | None:
         """Gives the frames of a chunk size in ms, None for ``"full"``.
@@ -267,12 +271,14 @@ class Recognizer:
             raise OptionError(f"chunk={chunk!r}: bundle {spec.name!r} allows {', '.join(spec.chunk_names)}")
         return spec.chunks.allowed[spec.chunk_names.index(name)]
 
-    def policy(self, exit: int | str = AUTO, chunk: int | str = 640) -> Policy:
+    def policy(self, exit: int | str = AUTO, chunk: int | str = 640, decoder: str | None = None) -> Policy:
         """Makes the policy for an exit and a chunk size.
 
         Args:
             exit: ``"auto"`` for the bundle's thresholds, or a depth from 1.
             chunk: Chunk size in ms, or ``"full"``: thresholds differ.
+            decoder: What makes text of the exits, ``"greedy"`` or ``"lm"``: so they do where the bundle was calibrated
+                for several. None takes those that hold for any.
 
         Raises:
             OptionError: If there is no such exit, or no threshold for this precision and chunk size.
@@ -280,7 +286,7 @@ class Recognizer:
         self.chunk_frames(chunk)
         exits = self.bundle.spec.encoder.exits
         if exit == AUTO:
-            return self._threshold_policy(str(chunk))
+            return self._threshold_policy(str(chunk), decoder)
         depth = int(exit) if isinstance(exit, str) and exit.isdecimal() else exit
         if isinstance(depth, bool) or not isinstance(depth, int) or not 1 <= depth <= exits:
             raise OptionError(f"exit={exit!r}: bundle {self.bundle.spec.name!r} has exits 1 to {exits}, or {AUTO!r}")
@@ -300,9 +306,12 @@ class Recognizer:
         name, spec, calibrated = str(chunk), self.bundle.spec, self.bundle.policy
         self.chunk_frames(chunk)
         policies = [policy]
-        if isinstance(policy, ThresholdPolicy) and calibrated is not None and policy == self._threshold_policy(name):
-            levels = range(1, len(calibrated.levels.get(name, ())) + 1)
-            policies += [calibrated_policy(calibrated, name, level=level) for level in levels]
+        parts = () if calibrated is None else (calibrated, *calibrated.decoders.values())
+        for part in parts if isinstance(policy, ThresholdPolicy) else ():
+            if name in part.thresholds and policy == calibrated_policy(part, name):
+                levels = range(1, len(part.levels.get(name, ())) + 1)
+                policies += [calibrated_policy(part, name, level=level) for level in levels]
+                break
         macs = [exit.macs_per_second.get(name, float(exit.exit)) for exit in spec.exits]
         return BudgetController(
             budget,
@@ -313,7 +322,7 @@ class Recognizer:
             readers=default_readers(),
         )
 
-    def _threshold_policy(self, chunk: str) -> Policy:
+    def _threshold_policy(self, chunk: str, decoder: str | None) -> Policy:
         spec, calibrated = self.bundle.spec, self.bundle.policy
         advice = f"calibrate the bundle, or fix the depth with exit=1 to {spec.encoder.exits}"
         if spec.encoder.exits == 1:
@@ -323,6 +332,7 @@ class Recognizer:
         if calibrated.precision != self.precision:
             have = f"thresholds for precision {calibrated.precision}, not {self.precision}"
             raise OptionError(f"exit={AUTO!r}: bundle {spec.name!r} has {have}; {advice}")
+        calibrated = calibrated.of(decoder, chunk)
         if chunk not in calibrated.thresholds:
             have = f"thresholds for chunk {', '.join(calibrated.thresholds)}, not {chunk}"
             raise OptionError(f"exit={AUTO!r}: bundle {spec.name!r} has {have}; {advice}")

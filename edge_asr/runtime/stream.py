@@ -48,6 +48,7 @@ class Stream:
         keep_log_probs: Keep the splice for `log_probs`; memory then grows with the length.
         controller: Keeps a budget, around the policy.
         monitor: Counts what happens.
+        monitor_place: Where it counts that, see `PolicySpec.place`; None for the chunk size.
         decoding: Makes text of log-probabilities; None decodes greedily.
         nbest: Most alternatives in the transcript.
         endpoint: When `endpoint` says that the utterance is over.
@@ -74,6 +75,7 @@ class Stream:
         keep_log_probs: bool = False,
         controller: BudgetController | None = None,
         monitor: Monitor | None = None,
+        monitor_place: str | None = None,
         decoding: Decoding | None = None,
         nbest: int = 1,
         endpoint: EndpointConfig | None = None,
@@ -82,7 +84,8 @@ class Stream:
         self._rate = check_rate(sample_rate)
         self._resampler = Resampler(self._rate, bundle.spec.sample_rate)
         self._controller, self._monitor = controller, monitor
-        self._chunk_name = FULL if chunk_frames is None else str(bundle.spec.chunk_ms(chunk_frames))
+        chunk_name = FULL if chunk_frames is None else str(bundle.spec.chunk_ms(chunk_frames))
+        self._monitor_place = chunk_name if monitor_place is None else monitor_place
         self._encoder = EncoderStream(
             bundle,
             engine,
@@ -241,7 +244,7 @@ class Stream:
             limit = self._controller.limit(chunk.n_valid)
             self._controller.observe(chunk)
         if self._monitor is not None:
-            self._monitor.observe(chunk, self._chunk_name, self._frame_seconds, limit)
+            self._monitor.observe(chunk, self._monitor_place, self._frame_seconds, limit)
 
     def _arrive(self, decided: list[DecidedChunk]) -> None:
         """Takes chunks; one that comes again replaces what it was."""

@@ -61,6 +61,7 @@ def test_a_valid_policy(pristine: Path) -> None:
         ("version", True, "version", "is True, expected 1 or 2"),
         ("hysteresis", 0.1, "hysteresis", "allowed from version 2 on"),
         ("temperatures", {}, "temperatures", "allowed from version 2 on"),
+        ("decoders", {}, "decoders", "allowed from version 2 on"),
     ],
 )
 def test_a_wrong_policy(fake: Path, field: str, value: Any, named: str, message: str) -> None:
@@ -112,9 +113,38 @@ def test_version_2_has_more(fake: Path) -> None:
     assert policy.reference["640"][0].stop == 0.3
 
 
+def test_decoders_may_have_thresholds_of_their_own(fake: Path) -> None:
+    lm = {"criterion": "margin", "thresholds": {"640": [0.1, 0.2]}, "reference": reference(), "hysteresis": 0.1}
+    edit(fake, version=2, thresholds={"640": [1.0, 2.0], "full": [3.0, 4.0]}, decoders={"lm": lm, "beam": lm})
+    policy = Bundle.load(fake).policy
+    assert policy is not None
+    own = policy.of("lm", "640")
+    assert (own.criterion, own.thresholds, own.hysteresis) == ("margin", {"640": (0.1, 0.2)}, 0.1)
+    assert (own.precision, own.graphs, own.exits) == (policy.precision, policy.graphs, policy.exits)
+    assert policy.of("lm", "full") is policy.of("greedy", "640") is policy.of(None, "640") is policy
+    assert [policy.place(name, "640") for name in ("lm", "beam", "greedy", None)] == [
+        "lm/640",
+        "beam/640",
+        "640",
+        "640",
+    ]
+    assert policy.place("lm", "full") == "full"
+    for decoder, chunk in (("lm", "640"), ("lm", "full"), (None, "640")):
+        assert policy.at(policy.place(decoder, chunk)) == (policy.of(decoder, chunk), chunk)
+
+
 @pytest.mark.parametrize(
     ("changes", "named", "message"),
     [
+        ({"decoders": []}, "decoders", "expected an object"),
+        ({"decoders": {"lm": 3}}, "decoders.lm", "expected an object"),
+        ({"decoders": {"lm": {"criterion": "margin"}}}, "decoders.lm.thresholds", "missing"),
+        ({"decoders": {"lm": {"thresholds": {"640": [1, 1]}}}}, "decoders.lm.criterion", "missing"),
+        (
+            {"decoders": {"lm": {"criterion": "margin", "thresholds": {"640": [1]}}}},
+            "decoders.lm.thresholds.640",
+            "has 1 thresholds, expected 2",
+        ),
         ({"levels": {"640": [[1.0]]}}, "levels.640.0", "has 1 thresholds, expected 2"),
         ({"levels": {"640": 3}}, "levels.640", "expected a list"),
         ({"levels": {"641": []}}, "levels.641", "isn't a chunk"),

@@ -65,6 +65,25 @@ def test_what_it_says_is_what_an_evaluation_finds(
             assert found.auto.mean_macs_per_second <= 2500
 
 
+def test_each_decoder_gets_thresholds_that_its_texts_judge(run: Run, fake_model_copy: Path, samples: Path) -> None:
+    options = ["--max-loss", "10%", "--chunk", "640", "--decoder", "greedy", "--decoder", "beam"]
+    result = run("calibrate", fake_model_copy, samples / "manifest.jsonl", *options)
+    assert result.exit_code == 0, result.stderr
+    assert "beam, chunk 640: margin" in result.stdout
+    document = policy_of(fake_model_copy)
+    assert document["calibration"]["decoder"] == "greedy"
+    assert document["decoders"]["beam"]["calibration"]["decoder"] == "beam"
+    assert document["decoders"]["beam"]["calibration"]["data_sha256"] == document["calibration"]["data_sha256"]
+    utterances, recognizer = load_dataset(samples / "manifest.jsonl"), Recognizer.load(fake_model_copy)
+    for decoder, part in {"greedy": document, "beam": document["decoders"]["beam"]}.items():
+        found = evaluate(recognizer, utterances, chunk=640, decoder=recognizer.decoder(decoder))
+        assert found.auto is not None
+        assert found.auto.wer == part["calibration"]["points"]["640"]["wer"]
+        assert found.auto.mean_macs_per_second == pytest.approx(part["calibration"]["points"]["640"]["mean_cost"])
+    shown = run("info", fake_model_copy)
+    assert "calibration, beam: " in shown.stdout
+
+
 def test_a_real_time_factor_and_another_file(run: Run, fake_model_copy: Path, samples: Path, tmp_path: Path) -> None:
     before, out = policy_of(fake_model_copy), tmp_path / "other.json"
     options = ["--rtf", "10", "--chunk", "640", "--out", out]
@@ -137,6 +156,16 @@ def test_from_a_device_log(run: Run, fake_model_copy: Path, samples: Path, tmp_p
     assert result.exit_code == 0, result.stderr
     assert policy_of(fake_model_copy)["thresholds"]["640"] == [pytest.approx(0.6), 0.5]  # half are at most 0.6 now
     Recognizer.load(fake_model_copy)
+    # A decoder's own thresholds move by what was counted under them.
+    own = {name: document[name] for name in ("criterion", "thresholds", "reference")}
+    (fake_model_copy / "policy.json").write_text(json.dumps(document | {"decoders": {"lm": own}}))
+    file.write_text(json.dumps(log | {"criterion": {"lm/640": log["criterion"]["640"]}}))
+    assert run("calibrate", fake_model_copy, "--from-log", file).exit_code == 0
+    moved = policy_of(fake_model_copy)
+    assert moved["thresholds"]["640"] == [0.5, 0.5]
+    assert moved["decoders"]["lm"]["thresholds"]["640"] == [pytest.approx(0.6), 0.5]
+    assert moved["calibration"]["from_log"]["chunks"] == ["lm/640"]
+    (fake_model_copy / "policy.json").write_text(json.dumps(document))
     for change, message in (
         ({"graphs": "0"}, "isn't a monitor's of this model"),
         ({"criterion": {}}, "no counts for chunk 640"),

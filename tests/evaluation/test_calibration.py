@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_asr.errors import DataError, OptionError
-from edge_asr.evaluation.calibration import calibrate, halves, write_policy
+from edge_asr.evaluation.calibration import PATIENCE, calibrate, halves, last_kept, write_policy
 from edge_asr.evaluation.chunk_table import ChunkTable
 from edge_asr.evaluation.gate_training import logistic_regression, train_gate
 from edge_asr.evaluation.goal import Goal
@@ -193,6 +193,30 @@ def test_temperatures_find_overconfidence() -> None:
     assert found[0] == pytest.approx(3.0, rel=0.15)
     assert found[1] == pytest.approx(1.0, rel=0.15)
     assert found[2] == 1.0
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.booleans(), min_size=1, max_size=60), st.integers(1, 8))
+def test_the_last_point_that_keeps_a_promise(kept: list[bool], stride: int) -> None:
+    asked: list[int] = []
+
+    def keeps(place: int) -> bool:
+        asked.append(place)
+        return kept[place]
+
+    found = last_kept(len(kept), keeps, stride)
+    assert found == 0 or kept[found]
+    assert len(asked) == len(set(asked))
+    assert not any(kept[place] for place in asked if place > found)  # of what was looked at, the cheapest
+    if stride == 1:
+        failed, wanted = 0, 0
+        for place, good in enumerate(kept):
+            wanted, failed = (place, 0) if good else (wanted, failed + 1)
+            if failed == PATIENCE:
+                break
+        assert found == wanted
+    monotone = [place < sum(kept) for place in range(len(kept))]
+    assert last_kept(len(kept), monotone.__getitem__, stride) == max(0, sum(kept) - 1)
 
 
 def test_halves() -> None:

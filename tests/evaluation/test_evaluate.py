@@ -183,7 +183,7 @@ def test_calibrated_thresholds_keep_their_promise(
         criterion = get_criterion("max_posterior")
         table = ChunkTable(recordings, costs, recognizer.tokens)
         chosen[str(chunk)] = calibrate(table, criterion, Goal(max_loss=0.1), temperature_scaling=True)
-    document = policy_document(recognizer.bundle, "int8", chosen, {"utterances": 5})
+    document = policy_document(recognizer.bundle, "int8", {"greedy": chosen}, {"utterances": 5})
     write_policy(fake_model_copy / "policy.json", document)
     calibrated = Recognizer.load(fake_model_copy)
     for chunk in CHUNKS:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +12,9 @@ import pytest
 from edge_asr import Recognizer
 from edge_asr.decoding.endpoint import EndpointConfig
 from edge_asr.decoding.hotwords import Hotword
-from edge_asr.errors import OptionError
+from edge_asr.errors import BundleError, OptionError
+from edge_asr.exits.threshold import ThresholdPolicy
+from edge_asr.runtime.budget import Budget
 from tests.runtime.helpers import noise
 
 
@@ -65,3 +69,36 @@ def test_options_that_do_not_fit(recognizer: Recognizer) -> None:
     with pytest.raises(OptionError, match="decoder='best': expected one of greedy, beam, lm"):
         recognizer.stream(decoder="best")
     recognizer.stream(decoder="beam", hotwords=["a", Hotword("a b", 2.0)])
+
+
+def test_exits_are_left_where_the_decoders_own_thresholds_say(fake_model_copy: Path) -> None:
+    """Frame entropy below 0 never leaves early, and everything is below 100."""
+    file = fake_model_copy / "policy.json"
+    policy = json.loads(file.read_text()) | {"version": 2, "thresholds": {"640": [-1.0, -1.0], "full": [100.0, 100.0]}}
+    part = {"criterion": "frame_entropy", "thresholds": {"640": [100.0, 100.0]}, "levels": {"640": [[200.0, 200.0]]}}
+    reference = [{"edges": [], "shares": [1.0], "stop": 0.0}] * 2
+    policy["decoders"] = {"beam": part | {"reference": {"640": reference}}}
+    file.write_text(json.dumps(policy))
+    recognizer = Recognizer.load(fake_model_copy)
+    pcm = noise(16_000 * 4)
+    left = {name: {c.exit for c in recognizer.transcribe(pcm, decoder=name).chunks} for name in ("greedy", "beam")}
+    assert left == {"greedy": {3}, "beam": {1}}
+    assert {c.exit for c in recognizer.transcribe(pcm, decoder=recognizer.decoder("beam")).chunks} == {1}
+    assert {c.exit for c in recognizer.transcribe(pcm, decoder="beam", chunk="full").chunks} == {1}  # as for others
+    assert recognizer.monitor is not None
+    assert set(recognizer.monitor.snapshot()["criterion"]) == {"beam/640"}
+    assert recognizer.policy() == recognizer.policy("auto", 640, "greedy") != recognizer.policy("auto", 640, "beam")
+    cheaper = [
+        recognizer.controller(Budget(rtf=0.5), recognizer.policy("auto", 640, name))._levels[1]
+        for name in ("beam", "greedy")
+    ]
+    assert [isinstance(policy, ThresholdPolicy) for policy in cheaper] == [True, False]  # without levels: less depth
+
+
+def test_a_wrong_criterion_of_a_decoder(fake_model_copy: Path) -> None:
+    file = fake_model_copy / "policy.json"
+    policy = json.loads(file.read_text()) | {"version": 2}
+    policy["decoders"] = {"lm": {"criterion": "surety", "thresholds": {"640": [1.0, 1.0]}}}
+    file.write_text(json.dumps(policy))
+    with pytest.raises(BundleError, match="'surety', expected one of"):
+        Recognizer.load(fake_model_copy)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,6 +68,23 @@ def test_a_shift_raises_the_alarm() -> None:
     assert not same.alarm
     assert other.alarm
     assert same.shift()["640"][1] is None  # no chunk came there
+
+
+def test_a_decoder_with_thresholds_of_its_own_is_counted_beside_the_others() -> None:
+    few = ReferenceSpec((0.5,), (0.5, 0.5), 0.5)
+    lm = PolicySpec("int8", "0" * 64, "max_posterior", {"640": (0.4, 0.4)}, {}, exits=3, reference={"640": (few, few)})
+    monitor = Monitor(3, replace(POLICY, decoders={"lm": lm}))
+    monitor.observe(chunk(1, 0.3), "640", 0.04)
+    for _ in range(300):
+        monitor.observe(chunk(2, 0.3), "lm/640", 0.04)
+    facts = monitor.snapshot()
+    assert facts["criterion"]["640"] == [[0, 1, 0, 0], [0, 0, 0, 0]]
+    assert [len(row) for row in facts["criterion"]["lm/640"]] == [2, 2]
+    assert [sum(row) for row in facts["criterion"]["lm/640"]] == [300, 300]
+    assert facts["population_stability"]["640"] == [None, None]
+    assert all(value is not None for value in facts["population_stability"]["lm/640"])
+    assert monitor.alarm  # all of them in one bin
+    assert 'chunk="lm/640",exit="1"' in monitor.prometheus()
 
 
 def test_old_audio_fades() -> None:

@@ -105,11 +105,15 @@ def our_systems(bundle: Bundle, sources: str, chunk: int | str = 640) -> tuple[S
         chunk: chunk size in ms, or `"full"`.
     """
     spec, policy = bundle.spec, bundle.policy
-    exits: list[int | str] = list(range(1, spec.encoder.exits + 1))
-    thresholds = None
-    if policy is not None and policy.precision == spec.default_precision and str(chunk) in policy.thresholds:
-        thresholds = [policy.criterion, *policy.thresholds[str(chunk)]]
-        exits.append("auto")
+    name = str(chunk)
+    calibrated = policy is not None and policy.precision == spec.default_precision and name in policy.thresholds
+    exits: list[int | str] = [*range(1, spec.encoder.exits + 1), *(["auto"] if calibrated else [])]
+
+    def thresholds(decoder: str) -> dict[str, Any]:
+        assert policy is not None
+        part = policy.of(decoder, name)
+        return {"thresholds": [part.criterion, *part.thresholds[name]]}
+
     graphs = _digest({name: file.sha256 for name, file in spec.files.items()})
     size = chunk if isinstance(chunk, str) else f"{chunk} ms"
     about = f"{spec.name}, {spec.default_precision}, streaming, {size} chunks"
@@ -122,7 +126,7 @@ def our_systems(bundle: Bundle, sources: str, chunk: int | str = 640) -> tuple[S
             OUR_PACKAGES,
             f"{about}, {text}, " + ("thresholds of the bundle" if exit == "auto" else f"every chunk at exit {exit}"),
             {"graphs": graphs, "exit": exit, "chunk": chunk, "decoder": decoder}
-            | ({"thresholds": thresholds} if exit == "auto" else {}),
+            | (thresholds(decoder) if exit == "auto" else {}),
             {"model": str(bundle.path.resolve()), "sources": sources},
         )
         for decoder, text in decoders.items()

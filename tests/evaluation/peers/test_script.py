@@ -110,6 +110,12 @@ def test_names_and_settings(fake_model: Path) -> None:
     with_lm = our_systems(replace(bundle, spec=replace(bundle.spec, lm="en.lm")), "sources")
     assert [s.name for s in with_lm] == [s.name for s in ours] + [f"{s.name}-lm" for s in ours]
     assert {s.options["decoder"] for s in ours} == {"greedy"}
+    assert bundle.policy is not None
+    own = replace(bundle.policy, thresholds={"640": (0.1, 0.2)})
+    both = replace(bundle, spec=replace(bundle.spec, lm="en.lm"), policy=replace(bundle.policy, decoders={"lm": own}))
+    thresholds = {s.name: s.options["thresholds"] for s in our_systems(both, "sources") if "auto" in s.name}
+    assert thresholds["ours-auto"] == ["frame_entropy", *bundle.policy.thresholds["640"]]
+    assert thresholds["ours-auto-lm"] == ["frame_entropy", 0.1, 0.2]
     digests = {system.digest for system in [*ours, *PEERS]}
     assert len(digests) == len(names)
     assert [s.digest for s in our_systems(Bundle.load(fake_model), "elsewhere")] == [s.digest for s in ours]
