@@ -194,11 +194,12 @@ def adapted(folder: Path, log_file: Path) -> dict[str, Any]:
 
 
 def table_of(results: dict[str, dict[str, Calibrated]], unit: str) -> Table:
-    """The chosen point of each decoder and chunk size beside full depth."""
+    """The chosen point of each decoder and chunk size beside full depth; narrow enough for 80 columns."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    rows = Table()
-    for name in ("decoder", "chunk", "WER %", "full depth", "loss % held out", "mean exit", unit, "of full"):
+    rows = Table(box=SIMPLE_HEAD)
+    for name in ("decoder", "chunk", "WER %", "full", "loss % held out", "exit", unit, "of full"):
         rows.add_column(name, justify="right")
     scale = 1.0 if unit == "rtf" else 1e-6
     for decoder, chunk, result in each(results):
