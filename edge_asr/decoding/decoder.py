@@ -11,7 +11,7 @@ from edge_asr.decoding.beam_decoding import BeamDecoding
 from edge_asr.decoding.decoding import Decoding, GreedyDecoding
 from edge_asr.decoding.hotwords import Hotword, HotwordGraph
 from edge_asr.decoding.hypotheses import Floats
-from edge_asr.decoding.lexicon import Lexicon, best_through
+from edge_asr.decoding.lexicon import Lexicon, Way, best_through
 from edge_asr.decoding.ngram import NgramModel
 from edge_asr.decoding.spoken_hotwords import SpokenHotwords
 from edge_asr.decoding.words import Confidence
@@ -94,6 +94,13 @@ class Decoder:
     def phones(self) -> bool:
         """Whether it reads phones, unless there is a hotword without a pronunciation."""
         return self._phones is not None
+
+    def said(self, word: str) -> Way:
+        """Gives a word's first pronunciation as ids of phones; none where it has none, or pieces are read."""
+        if self._lm is None or self._lm.phones is None or not self.phones:
+            return ()
+        ways = self._lm.phones.say(self._lm.word_id(word))
+        return ways[0] if ways else ()
 
     def start(self, hotwords: Sequence[Hotword] = ()) -> Decoding:
         """Begins a decoding.

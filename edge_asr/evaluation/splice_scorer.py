@@ -5,16 +5,18 @@ A search instead of best tokens is slower; then only whole choices are scored by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from edge_asr.decoding.decoder import GREEDY, Decoder
+from edge_asr.decoding.lexicon import Way
+from edge_asr.decoding.text import normalise
 from edge_asr.decoding.tokens import TokenTable
 from edge_asr.errors import OptionError
 from edge_asr.evaluation.recording import Recording
-from edge_asr.evaluation.wer import word_errors
+from edge_asr.evaluation.wer import edits, word_errors
 
 
 class SpliceScorer:
@@ -73,19 +75,27 @@ class SpliceScorer:
         Returns:
             (chunks, exits); 0 at the last exit, below 0 where an early exit is better.
         """
-        chunks = self._recordings[utterance].chunks
-        exits = len(chunks[0].log_probs) if chunks else 0
-        deep = [exits] * len(chunks)
-        base = self.errors(utterance, deep)
-        harm = np.zeros((len(chunks), exits), dtype=np.int64)
-        for k in range(len(chunks)):
-            for exit in range(1, exits):
-                harm[k, exit - 1] = self.errors(utterance, [*deep[:k], exit, *deep[k + 1 :]]) - base
-        return harm
+        return _alone(self._recordings[utterance], lambda exits: self.errors(utterance, exits))
+
+
+def _alone(recording: Recording, errors: Callable[[Sequence[int]], int]) -> npt.NDArray[np.int64]:
+    """What each exit of each chunk adds to the errors if all other chunks go to the last exit, (chunks, exits)."""
+    chunks = recording.chunks
+    exits = len(chunks[0].log_probs) if chunks else 0
+    deep = [exits] * len(chunks)
+    base = errors(deep)
+    harm = np.zeros((len(chunks), exits), dtype=np.int64)
+    for k in range(len(chunks)):
+        for exit in range(1, exits):
+            harm[k, exit - 1] = errors([*deep[:k], exit, *deep[k + 1 :]]) - base
+    return harm
 
 
 class SearchScorer(SpliceScorer):
-    """Counts the word errors that a decoder leaves; `harm`, which is asked for each exit of each chunk, stays greedy.
+    """Counts the word errors that a decoder leaves.
+
+    `harm` is asked for each exit of each chunk, which is too much for a search: it is counted on what the search reads,
+    in best phones against the dictionary's where that is phones, else in words of greedy texts.
 
     Args:
         recordings: utterances with all exits.
@@ -102,14 +112,35 @@ class SearchScorer(SpliceScorer):
         super().__init__(recordings, tokens, blank)
         self._greedy = SpliceScorer(recordings, tokens, blank)
         self._decoder = decoder
+        self._ways: dict[str, Way] = {}
 
     def text(self, utterance: int, exits: Sequence[int]) -> str:
         """The decoder's text; see `SpliceScorer.text`."""
         return self._recordings[utterance].decode(exits, self._decoder.start()).text
 
     def harm(self, utterance: int) -> npt.NDArray[np.int64]:
-        """See `SpliceScorer.harm`: of greedy texts."""
-        return self._greedy.harm(utterance)
+        """See `SpliceScorer.harm`: of phones, or of greedy texts."""
+        recording = self._recordings[utterance]
+        if not self._decoder.phones or any(chunk.phones is None for chunk in recording.chunks):
+            return self._greedy.harm(utterance)
+        reference = [phone for word in normalise(recording.utterance.text).split() for phone in self._said(word)]
+        best = [np.argmax(chunk.phones, axis=2) for chunk in recording.chunks if chunk.phones is not None]
+
+        def errors(exits: Sequence[int]) -> int:
+            parts: list[npt.NDArray[np.int64]] = []
+            for k, exit in enumerate(exits):
+                if k and recording.chunks[k].piece != recording.chunks[k - 1].piece:
+                    parts.append(np.zeros(1, dtype=np.int64))  # a blank: no phone goes on from one piece to the next
+                parts.append(best[k][exit - 1])
+            path = np.concatenate([np.zeros(1, dtype=np.int64), *parts])
+            return edits(reference, path[1:][(path[1:] != path[:-1]) & (path[1:] != 0)].tolist())
+
+        return _alone(recording, errors)
+
+    def _said(self, word: str) -> Way:
+        if word not in self._ways:
+            self._ways[word] = self._decoder.said(word)
+        return self._ways[word]
 
 
 def scorer(recordings: Sequence[Recording], tokens: TokenTable, blank: int, decoder: Decoder) -> SpliceScorer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import jiwer
@@ -62,6 +63,20 @@ def word_errors(reference: str, hypothesis: str) -> ErrorCount:
     """
     result = jiwer.process_words(normalise(reference), normalise(hypothesis))
     return ErrorCount(result.hits, result.substitutions, result.deletions, result.insertions)
+
+
+def edits(reference: Sequence[int], hypothesis: Sequence[int]) -> int:
+    """Substitutions, deletions and insertions between two sequences of ids, such as phones.
+
+    Example:
+        >>> edits([3, 1, 4], [3, 4, 4, 1])
+        2
+    """
+    if not len(reference):
+        return len(hypothesis)
+    first, second = ("".join(chr(256 + i) for i in ids) for ids in (reference, hypothesis))
+    result = jiwer.process_characters(first, second)
+    return result.substitutions + result.deletions + result.insertions
 
 
 def words_hit(reference: str, hypothesis: str) -> list[bool]:
