@@ -199,7 +199,8 @@ class Recognizer:
             endpoint: When `Stream.endpoint` says that the utterance is over.
             second_pass: At the end of each piece (at a pause after 20 s, and at the end of all) the deeper segments
                 run once more, over the whole piece, as deep as ``exit`` says for ``full``. Partial texts stay as they
-                are, the final text gets better, and that work is done twice. Pieces beyond 30 s keep their text.
+                are, the final text gets better, and that work is done twice. Pieces beyond 30 s keep their text. A
+                decoder's own thresholds for ``full`` don't count here.
 
         Raises:
             AudioError: If the sample rate is out of range.
@@ -207,7 +208,8 @@ class Recognizer:
         """
         chunk_frames = self.chunk_frames(chunk)
         prepared = self._prepared(decoder)
-        whole = (self.policy(exit, FULL, prepared.name) if policy is None else policy) if second_pass else None
+        # What comes last is to be the best: by the thresholds that hold for any decoder, which are the stricter ones.
+        whole = (self.policy(exit, FULL) if policy is None else policy) if second_pass else None
         policy = self.policy(exit, chunk, prepared.name) if policy is None else policy
         calibrated = self.bundle.policy
         budget = self.budget if budget is None else budget

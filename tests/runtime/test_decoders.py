@@ -85,6 +85,10 @@ def test_exits_are_left_where_the_decoders_own_thresholds_say(fake_model_copy: P
     assert left == {"greedy": {3}, "beam": {1}}
     assert {c.exit for c in recognizer.transcribe(pcm, decoder=recognizer.decoder("beam")).chunks} == {1}
     assert {c.exit for c in recognizer.transcribe(pcm, decoder="beam", chunk="full").chunks} == {1}  # as for others
+    policy["thresholds"]["full"], policy["decoders"]["beam"]["thresholds"]["full"] = [-1.0, -1.0], [100.0, 100.0]
+    file.write_text(json.dumps(policy))
+    twice = Recognizer.load(fake_model_copy).transcribe(pcm, decoder="beam", second_pass=True)
+    assert {(c.exit, c.final_exit) for c in twice.chunks} == {(1, 3)}  # the last text goes by the stricter thresholds
     assert recognizer.monitor is not None
     assert set(recognizer.monitor.snapshot()["criterion"]) == {"beam/640"}
     assert recognizer.policy() == recognizer.policy("auto", 640, "greedy") != recognizer.policy("auto", 640, "beam")
