@@ -96,6 +96,7 @@ class Runner:
             self.console.print(which + (f", from {arm.init}" if arm.init else ""))
             if self._failed(arm, self._train(arm)):
                 return
+            (self.out / arm.name / SEARCHED).unlink(missing_ok=True)  # of weights that are no more
         if self.lm and not (self.out / arm.name / SEARCHED).exists() and self._failed(arm, self._search(arm, self.lm)):
             return
         with self._lock:

@@ -5,7 +5,8 @@
 # DATA holds train/CORPUS.tar and CORPUS.jsonl of the corpora that the model card names, and dev/ likewise
 # (docs/guides/training.md); DEV is the manifest, with its recordings beside it, that thresholds are calibrated on; TEXT
 # is what the synthetic voice reads, one sentence a line. Needs pip install -e '.[train,export,teacher,voices]'.
-# About fourteen hours on two cores, by the clock; a slower machine makes fewer updates in that time. The same command
+# Twelve hours of training by the clock, and what preparing, the teacher and calibration take; a slower machine makes
+# fewer updates in that time. The same command
 # goes on where it was cut off: what is finished is not done again, and a run that was cut off resumes. `make -n` shows
 # the commands. Left out are the second run's first eight minutes, which began it at another rate, and that the eighth
 # had its phone heads beside the model.
@@ -33,7 +34,7 @@ mean = $(PYTHON) scripts/average.py $(OUT)/$(1) $(OUT)/$(2)/last.pt --shares $(3
 # $(call read,NUMBER,HOURS,EARLIER NUMBERS): hibari reads sentences for words that neither recordings nor it itself said.
 read = $(PYTHON) scripts/synthesise.py $(TEXT) --engine hibari --hours $(2) --seed $(1) --out $(OUT)/spoken-$(1) --known $(recordings) $(foreach n,$(3),$(OUT)/spoken-$(n)/train/synthetic-hibari.jsonl)
 # $(call with,NUMBER): what was prepared of the recordings (linked, not copied), and what was read.
-link = test -d $(2) || { cp -al $(1) $(2).partial && mv $(2).partial $(2); }
+link = test -d $(2) || { rm -rf $(2).partial && cp -al $(1) $(2).partial && mv $(2).partial $(2); }
 with = $(call link,$(OUT)/prepared,$(OUT)/prepared-$(1)) && $(PYTHON) scripts/prepare_data.py --from $(OUT)/spoken-$(1) --out $(OUT)/prepared-$(1) --speeds 1.0,0.9,1.1
 
 .PHONY: all

@@ -126,6 +126,13 @@ def test_a_list_runs_branches_and_is_not_run_twice(prepared: Path, tmp_path: Pat
     assert searched is not None
     assert len(searched.searched["dev-tones"].errors) == 1
     assert (out / "table.md").read_text().count(" to ") == 4
+    # What is trained anew is scored anew.
+    (out / "pure" / "last.pt").unlink()
+    (out / "pure" / "lm_errors.json").write_text("{}")
+    fourth = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
+    assert fourth.returncode == 0, fourth.stderr
+    assert (again := read_result(out / "pure")) is not None
+    assert len(again.searched["dev-tones"].errors) == 1
 
 
 def test_an_arm_that_fails_ends_the_list(prepared: Path, tmp_path: Path, repository: Path) -> None:

@@ -18,7 +18,7 @@ from edge_asr.training.config import TrainConfig
 from edge_asr.training.dev_sets import DevSets
 from edge_asr.training.phones import PHONES, Pronunciations
 from edge_asr.training.trainer import Trainer
-from edge_asr.training.weights import load_weights
+from edge_asr.training.weights import load_weights, save_weights
 from export.arpa import read_arpa
 from export.lm import convert
 from tests.decoding.toy_lm import write_arpa
@@ -104,6 +104,15 @@ def test_each_utterance_is_read_up_to_its_end(prepared: Path, run: Path) -> None
     lengths = [int(n) for batch in sets.batches["dev-tones"] for n in batch.lengths]
     assert seen == [(n, model.config.vocabulary + model.config.phones) for n in lengths]
     assert found.wers == [1.0]  # nothing was read, so every word was missed
+
+
+def test_weights_without_their_run_need_a_configuration(
+    prepared: Path, run: Path, repository: Path, tmp_path: Path
+) -> None:
+    model, tokenizer, _ = load_weights(run / "last.pt")
+    save_weights(tmp_path / "bare.safetensors", model, tokenizer, {})
+    done = score(repository, tmp_path / "bare.safetensors", "--data", prepared)
+    assert (done.returncode, "--config names dev corpora" in done.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(
