@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -103,13 +105,26 @@ def read_audio(path: str | Path, sample_rate: int = 16_000) -> Mono:
 
 
 def _open(path: Path) -> soundfile.SoundFile:
-    if not path.exists():
-        raise AudioNotFoundError(f"audio file {str(path)!r} doesn't exist")
-    if not path.is_file():
+    try:
+        facts = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise AudioNotFoundError(f"audio file {str(path)!r} doesn't exist") from None
+    except (OSError, ValueError) as error:  # a name that is too long, a zero byte in it
+        raise AudioError(f"audio file {str(path)!r} can't be opened: {error}") from error
+    if not stat.S_ISREG(facts.st_mode):
         raise AudioError(f"{str(path)!r} isn't a file")
-    if path.stat().st_size == 0:
+    if facts.st_size == 0:
         raise AudioError(f"audio file {str(path)!r} is empty: it has 0 bytes")
     try:
-        return soundfile.SoundFile(path)
+        return soundfile.SoundFile(_name(path))
     except (soundfile.SoundFileError, TypeError, OSError) as error:  # TypeError: headerless .raw
         raise AudioError(f"{str(path)!r} isn't an audio file that can be read: {error}") from error
+
+
+def _name(path: Path) -> Path | bytes:
+    """What libsndfile is given: names that aren't UTF-8 as they are."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return os.fsencode(path)
+    return path

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn, TypeGuard
@@ -95,7 +95,7 @@ class Fields:
         return value
 
     def _number(self, key: str, value: object) -> float:
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not abs(value) <= sys.float_info.max:
             self.fail(key, f"is {value!r}, expected a finite number")
         return float(value)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from edge_asr.errors import UnknownModelError
@@ -53,7 +54,8 @@ def resolve(model: str | Path) -> Path:
     models = known_models()
     if isinstance(model, str) and model in models:
         return models[model]
-    if str(model) and Path(model).expanduser().is_dir():
-        return Path(model).expanduser()
+    with suppress(OSError, RuntimeError, ValueError):  # a name too long, a home that nobody has, a zero byte
+        if str(model) and Path(model).expanduser().is_dir():
+            return Path(model).expanduser()
     known = ", ".join(models) if models else f"none (set {VARIABLE} to a directory that holds bundles)"
     raise UnknownModelError(f"model {str(model)!r} is neither a known model nor a directory; known models: {known}")

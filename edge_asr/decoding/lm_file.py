@@ -141,7 +141,8 @@ def _array(data: mmap.mmap, name: str, place: object, path: Path) -> Array:
     def whole(value: object) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
-    if not isinstance(place, list) or len(place) != 3 or place[0] not in DTYPES or not all(map(whole, place[1:])):
+    sound = isinstance(place, list) and len(place) == 3 and isinstance(place[0], str) and all(map(whole, place[1:]))
+    if not isinstance(place, list) or not sound or place[0] not in DTYPES:
         expected = f"expected [type, offset, length] with a type of {', '.join(DTYPES)}"
         raise LanguageModelError(f"is {place!r}, {expected}", file=path, field=f"arrays.{name}")
     dtype, offset, length = np.dtype(DTYPES[place[0]]), place[1], place[2]

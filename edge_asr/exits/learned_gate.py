@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -42,7 +43,15 @@ def gate_features(view: ExitView) -> npt.NDArray[np.float64]:
     of the exit before (at exit 1 its own). ``text_posterior`` is P(text | chunk) of the best path's text, summed over
     alignments, ``token_posterior`` its root by the number of tokens (see `SentenceConfidence`), and
     ``earlier_text_posterior`` what this exit thinks of the text that the exit before read (at exit 1 its own).
+    A view's are computed once: a policy asks for them, and then a monitor and a budget do.
     """
+    if FEATURES not in view.memo:
+        view.memo[FEATURES] = _features(view)
+    found: npt.NDArray[np.float64] = view.memo[FEATURES]
+    return found
+
+
+def _features(view: ExitView) -> npt.NDArray[np.float64]:
     nonblank, before = view.nonblank, view.before or view
     text, earlier = view.tokens, before.tokens
     changed = edit_distance(text, earlier) / max(1, len(text), len(earlier))
@@ -96,7 +105,7 @@ class LearnedGate(Criterion):
         Raises:
             OptionError: If they aren't a list of rows of finite numbers, one for each exit but the last.
         """
-        if tuple(parameters.get("features", ())) != FEATURES:
+        if parameters.get("features") != list(FEATURES):
             raise OptionError(f"learned_gate: features {parameters.get('features')!r}: expected {list(FEATURES)}")
         rows = parameters.get("exits")
         if not isinstance(rows, list) or len(rows) != exits - 1:
@@ -113,4 +122,4 @@ class LearnedGate(Criterion):
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +73,11 @@ class ExitView:
     def elapsed(self) -> float:
         """Wall time of all segments that have run on this chunk, in seconds."""
         return self.seconds + (self.before.elapsed if self.before is not None else 0.0)
+
+    @cached_property
+    def memo(self) -> dict[Hashable, Any]:
+        """What criteria have computed of this view, under names of their own: several ask for the same."""
+        return {}
 
     @cached_property
     def tokens(self) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -81,6 +82,23 @@ def test_missing_file(tmp_path: Path) -> None:
         AudioReader(tmp_path / "none.wav")
     with pytest.raises(FileNotFoundError):
         read_audio(tmp_path / "none.wav")
+
+
+@pytest.mark.parametrize("name", [os.fsdecode(b"caf\xe9.wav"), "naïve \u200b.wav"])
+def test_any_name_that_a_file_can_have(tmp_path: Path, name: str) -> None:
+    file = tmp_path / name
+    try:
+        file.touch()
+    except (OSError, UnicodeError):
+        pytest.skip("this file system has no such names")
+    soundfile.write(os.fsencode(file), tone(16_000), 16_000, format="WAV")
+    assert len(read_audio(file)) == 8_000
+
+
+@pytest.mark.parametrize("name", ["a" * 300 + ".wav", "a\0b.wav"])
+def test_a_name_that_no_file_can_have(name: str) -> None:
+    with pytest.raises(AudioError, match="can't be opened"):
+        AudioReader(name)
 
 
 def test_directory(tmp_path: Path) -> None:

@@ -46,7 +46,9 @@ def test_resolving(folders: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert models.resolve(Path("en-a")) == Path("en-a")  # unless a path is meant
 
 
-@pytest.mark.parametrize("model", ["en-huge", "no/such/place", Path("no-place"), ""])
+@pytest.mark.parametrize(
+    "model", ["en-huge", "no/such/place", Path("no-place"), "", "a" * 300, "~nobody-of-that-name/x", "a\0"]
+)
 def test_unknown_models_name_the_known(folders: Path, model: str | Path) -> None:
     with pytest.raises(UnknownModelError, match="known models: en-a, en-b") as caught:
         models.resolve(model)

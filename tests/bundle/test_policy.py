@@ -57,6 +57,7 @@ def test_a_valid_policy(pristine: Path) -> None:
         ("thresholds", {"640": [1]}, "thresholds.640", "has 1 thresholds, expected 2"),
         ("thresholds", {"640": [1, None]}, "thresholds.640[1]", "finite number"),
         ("thresholds", {"full": [1, float("nan")]}, "thresholds.full[1]", "finite number"),
+        ("thresholds", {"full": [1, 10**400]}, "thresholds.full[1]", "finite number"),
         ("calibration", 3, "calibration", "expected an object"),
         ("version", True, "version", "is True, expected 1 or 2"),
         ("hysteresis", 0.1, "hysteresis", "allowed from version 2 on"),

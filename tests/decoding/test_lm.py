@@ -91,6 +91,10 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "next").write_bytes(MAGIC + np.array([2, 0], "<u4").tobytes())
     with pytest.raises(LanguageModelError, match="'version': is 2, expected 1"):
         NgramModel.load(tmp_path / "next")
+    header = b'{"arrays": {"x": [["u8"], 0, 0]}}'
+    (tmp_path / "odd").write_bytes(MAGIC + np.array([1, len(header)], "<u4").tobytes() + header)
+    with pytest.raises(LanguageModelError, match=r"expected \[type, offset, length\] with a type of"):
+        NgramModel.load(tmp_path / "odd")
 
 
 @pytest.mark.parametrize(

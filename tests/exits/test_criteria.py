@@ -155,6 +155,7 @@ def test_the_gate_is_a_logistic_model_per_exit() -> None:
     assert gate.value(one) == pytest.approx(1 / (1 + math.exp(2.0 * one.stats.entropy - 0.5)))
     assert gate.value(speaking(2, [WORD], one)) == 0.5
     assert len(gate_features(one)) == len(FEATURES)
+    assert gate_features(one) is gate_features(one)  # computed once, whoever asks
     assert gate.configured(gate.parameters(), exits=3) == gate
     with pytest.raises(OptionError, match="not for exit 3"):
         gate.value(speaking(3, [WORD]))
@@ -165,11 +166,13 @@ def test_the_gate_is_a_logistic_model_per_exit() -> None:
     [
         ({}, "features None"),
         ({"features": ["luck"]}, "features"),
+        ({"features": None}, "features None"),
         ({"features": list(FEATURES)}, "weights of 2 exits"),
         ({"features": list(FEATURES), "exits": [[0.0] * 14]}, "weights of 2 exits"),
         ({"features": list(FEATURES), "exits": [[0.0] * 14, [0.0] * 13]}, "row of exit 2"),
         ({"features": list(FEATURES), "exits": [[0.0] * 13 + ["x"], [0.0] * 14]}, "row of exit 1"),
         ({"features": list(FEATURES), "exits": [[math.nan] * 14, [0.0] * 14]}, "row of exit 1"),
+        ({"features": list(FEATURES), "exits": [[10**400] * 14, [0.0] * 14]}, "row of exit 1"),
     ],
 )
 def test_wrong_gates(parameters: dict[str, Any], message: str) -> None:
