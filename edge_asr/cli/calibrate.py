@@ -132,7 +132,10 @@ def calibrate(
         "cost": "seconds" if rtf is not None else "macs",
         "seed": seed,
     }
-    write(target, calibration.policy_document(bundle, recognizer.precision, results, notes, hysteresis))
+    document = calibration.policy_document(bundle, recognizer.precision, results, notes, hysteresis)
+    for name, reader in prepared.items():  # thresholds hold for what was read
+        document.get("decoders", {}).get(name, document)["calibration"]["phones"] = reader.phones
+    write(target, document)
     if out is None:
         Recognizer.load(folder)  # what was written can be read and used
     console = Console(highlight=False)
@@ -189,6 +192,10 @@ def adapted(folder: Path, log_file: Path) -> dict[str, Any]:
         moved = recalibrated(part.thresholds[chunk], part.reference[chunk], counts, get_criterion(part.criterion))
         inside = document if place == chunk else document["decoders"][place.rpartition("/")[0]]
         inside["thresholds"][chunk] = list(moved)
+        # Cheaper levels go along, so that they stay cheaper.
+        by = [new - old for new, old in zip(moved, part.thresholds[chunk], strict=True)]
+        for level in inside.get("levels", {}).get(chunk, []):
+            level[:] = [old + step for old, step in zip(level, by, strict=True)]
     document["calibration"]["from_log"] = {"chunks": seen, "thresholds": "moved to the calibration's exit rates"}
     return document
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import traceback
 from enum import Enum
 from pathlib import Path
@@ -80,6 +81,8 @@ def transcribe(
     from edge_asr.runtime.budget import Budget
     from edge_asr.runtime.recognizer import Recognizer
 
+    if monitor is not None and not monitor.parent.is_dir():
+        raise OptionError(f"--monitor {str(monitor)!r} cannot be written: {str(monitor.parent)!r} is no folder")
     limits = None if budget is None else Budget.parse(budget)
     recognizer = Recognizer.load(model, precision=precision, threads=threads, budget=limits)
     # An option that the model does not allow is said before any file.
@@ -87,31 +90,37 @@ def transcribe(
     phrases = [] if hotwords is None else read_hotwords(hotwords)
     prepared = recognizer.decoder(decoder.value, lm=lm)
     prepared.start(phrases)
+    if unspoken := prepared.unspoken(phrases):
+        what = "word pieces are read instead of phones, which costs accuracy (scripts/pronounce.py --hotwords helps)"
+        typer.echo(f"note: no pronunciation of {', '.join(unspoken)}: {what}", err=True)
     failed = False
-    for file in files:
-        try:
-            transcript = recognizer.transcribe(
-                file,
-                chunk=chunk.argument,
-                exit=exit,
-                decoder=prepared,
-                hotwords=phrases,
-                nbest=nbest,
-                second_pass=second_pass,
-            )
-        except OF_ONE_FILE as error:
-            failed = True
-            if debug:
-                traceback.print_exc()
-            report(error)
-            continue
-        if output is Format.JSON:
-            line = json.dumps(as_json(file, transcript, prepared.name), ensure_ascii=False, allow_nan=False)
-        else:
-            line = transcript.text if len(files) == 1 else f"{file}: {transcript.text}"
-        typer.echo(line)
-    if monitor is not None and recognizer.monitor is not None:
-        save(monitor, recognizer.monitor.json())
+    try:
+        for file in files:
+            name = os.fsencode(file).decode(errors="replace")
+            try:
+                transcript = recognizer.transcribe(
+                    file,
+                    chunk=chunk.argument,
+                    exit=exit,
+                    decoder=prepared,
+                    hotwords=phrases,
+                    nbest=nbest,
+                    second_pass=second_pass,
+                )
+            except OF_ONE_FILE as error:
+                failed = True
+                if debug:
+                    traceback.print_exc()
+                report(error)
+                continue
+            if output is Format.JSON:
+                line = json.dumps(as_json(name, transcript, prepared.name), ensure_ascii=False, allow_nan=False)
+            else:
+                line = transcript.text if len(files) == 1 else f"{name}: {transcript.text}"
+            typer.echo(line)
+    finally:
+        if monitor is not None and recognizer.monitor is not None:
+            save(monitor, recognizer.monitor.json())
     if failed:
         raise typer.Exit(1)
 
@@ -128,11 +137,11 @@ def save(path: Path, text: str) -> None:
         raise OptionError(f"--monitor {str(path)!r} cannot be written: {error.strerror}") from error
 
 
-def as_json(file: Path, transcript: Transcript, decoder: str) -> dict[str, Any]:
+def as_json(file: str, transcript: Transcript, decoder: str) -> dict[str, Any]:
     """The object that `--format json` prints for a file.
 
     Args:
-        file: the file, as the user named it.
+        file: its name, as the user gave it.
         transcript: what was recognised in it.
         decoder: the decoder's name.
 
@@ -144,7 +153,7 @@ def as_json(file: Path, transcript: Transcript, decoder: str) -> dict[str, Any]:
         frames at that exit; after a second pass also `final_exit`, the exit that the text comes from.
     """
     return {
-        "file": str(file),
+        "file": file,
         "text": transcript.text,
         "decoder": decoder,
         "duration": round(transcript.duration, 3),

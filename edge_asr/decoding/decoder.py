@@ -13,7 +13,7 @@ from edge_asr.decoding.hotwords import Hotword, HotwordGraph
 from edge_asr.decoding.hypotheses import Floats
 from edge_asr.decoding.lexicon import Lexicon, Way, best_through
 from edge_asr.decoding.ngram import NgramModel
-from edge_asr.decoding.spoken_hotwords import SpokenHotwords
+from edge_asr.decoding.spoken_hotwords import SpokenHotwords, unspoken
 from edge_asr.decoding.words import Confidence
 from edge_asr.errors import OptionError
 
@@ -101,6 +101,16 @@ class Decoder:
             return ()
         ways = self._lm.phones.say(self._lm.word_id(word))
         return ways[0] if ways else ()
+
+    def unspoken(self, hotwords: Sequence[Hotword]) -> list[str]:
+        """Gives the words of phrases that have no pronunciation, so that pieces are read; none where they are anyway.
+
+        Raises:
+            OptionError: If a pronunciation has a phone that the model doesn't give.
+        """
+        if self._lm is None or self._lm.phones is None or not self.phones:
+            return []
+        return unspoken(hotwords, self._lm, self._lm.phones)
 
     def start(self, hotwords: Sequence[Hotword] = ()) -> Decoding:
         """Begins a decoding.

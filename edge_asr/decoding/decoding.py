@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from edge_asr.decoding.greedy import GreedyDecoder, Token
 from edge_asr.decoding.hypotheses import BREAK
+from edge_asr.decoding.tokens import WORD_START
 from edge_asr.decoding.words import Confidence, Word, words_of
 from edge_asr.errors import NumericError, OptionError
 
@@ -194,6 +195,7 @@ class GreedyDecoding:
         self._decoder = GreedyDecoder(blank)
         self._tokens: list[Token] = []
         self._score = 0.0
+        self._closed, self._said = 0, list[str]()  # tokens of words that are over, and those words
         self._kept: list[_Before] = []
         self._chunks = 0
         self._begin = _Before(np.zeros((0, len(pieces)), np.float32), self._decoder.copy(), 0, 0.0)
@@ -219,7 +221,7 @@ class GreedyDecoding:
         later = [log_probs, *(kept.log_probs for kept in self._kept[place + 1 :])]
         before = self._kept[place]
         self._decoder, self._score = before.decoder.copy(), before.score
-        del self._tokens[before.tokens :]
+        self._forget(before.tokens)
         self._kept, self._chunks = self._kept[:place], chunk
         for part in later:
             self.push(part)
@@ -235,14 +237,29 @@ class GreedyDecoding:
         begin = self._begin
         check_restart(self._decoder.frame - begin.decoder.frame, len(log_probs))
         self._decoder, self._score = begin.decoder.copy(), begin.score
-        del self._tokens[begin.tokens :]
+        self._forget(begin.tokens)
         self._kept = []
         self._take(log_probs)
 
+    def _forget(self, tokens: int) -> None:
+        """Keeps only the first tokens."""
+        del self._tokens[tokens:]
+        if tokens < self._closed:
+            self._closed, self._said = 0, []
+
     def partial(self, provisional: LogProbs) -> Partial:
-        stable = len(self._words(self._tokens))
-        words = self._words([*self._tokens, *self._decoder.peek(provisional)])
-        return Partial(" ".join(word.word for word in words), max(0, stable - 1))
+        last = len(self._tokens) - 1  # looked for from the end: this is asked often, also after hours
+        while last > self._closed and not self._begins_word(self._tokens[last]):
+            last -= 1
+        if last > self._closed:
+            self._said += [word.word for word in self._words(self._tokens[self._closed : last])]
+            self._closed = last
+        tail = self._tokens[self._closed :]
+        words = [*self._said, *(word.word for word in self._words([*tail, *self._decoder.peek(provisional)]))]
+        return Partial(" ".join(words), max(0, len(self._said) + len(self._words(tail)) - 1))
+
+    def _begins_word(self, token: Token) -> bool:
+        return token.id == BREAK or self.pieces[token.id].startswith(WORD_START)
 
     def _words(self, tokens: Sequence[Token]) -> list[Word]:
         return words_of(tokens, self.pieces, self._confidence)

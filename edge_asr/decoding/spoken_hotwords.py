@@ -71,6 +71,11 @@ class SpokenHotwords:
         return self.words[word - self.lm.words] if word >= self.lm.words else self.lm.spelling(word)
 
 
+def unspoken(hotwords: Sequence[Hotword], lm: NgramModel, trie: PhoneTrie) -> list[str]:
+    """Gives the words of phrases that neither the model nor the phrases say how to pronounce."""
+    return [word for word, ways in _said(hotwords, trie.names).items() if not ways and not trie.say(lm.word_id(word))]
+
+
 def _said(hotwords: Sequence[Hotword], names: Sequence[str]) -> Mapping[str, list[Way]]:
     """Each word of the phrases, with the pronunciations that are given for it, as ids."""
     ids = {name: place for place, name in enumerate(names)}

@@ -12,6 +12,10 @@ from edge_asr.errors import OptionError
 class Budget:
     """Limits that the runtime keeps by leaving earlier; no audio is ever dropped.
 
+    Computation is what segments, the policy and decoding take; reading, resampling and partial texts aren't counted.
+    A second pass runs when it is asked for, however long it takes: of the limits only ``max_exit`` holds for it, and
+    ``mean_rtf`` counts it.
+
     Attributes:
         rtf: Most seconds of computation per second of audio, for 95 % of the chunks.
         deadline: Most seconds of computation for a chunk, for 95 % of the chunks.

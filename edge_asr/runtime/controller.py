@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from edge_asr.runtime.decided_chunk import DecidedChunk
 from edge_asr.runtime.device_readers import DeviceReader, DeviceState, read_all
 from edge_asr.runtime.segment_costs import SegmentCosts
 
+RECENT = 8
+"""Chunks over which the time of deciding and of decoding is a mean."""
 WINDOW = 20
 """Chunks over which the 95th percentile of chunk time is taken."""
 MEAN_SECONDS = 30.0
@@ -31,10 +33,11 @@ BUSY, BUSY_SHARE, SAVING_SHARE = 0.95, 0.8, 0.5
 class BudgetController:
     """A policy that keeps a budget. One for each stream; not for several threads at once.
 
-    Before each segment it predicts the segment's time and stops if the chunk wouldn't stay within its limit.
-    If 95 % of the last chunks still took longer than that, a safety margin grows. ``mean_rtf`` is kept by
-    moving along ``policies``, from the calibrated one to cheaper ones. A hot device, a low battery and busy
-    cores lower all limits. At a piece's end, time left over goes to chunks that left before they were sure.
+    Before each segment it predicts the segment's time and stops if the chunk wouldn't stay within its limit, with what
+    deciding and decoding took lately. If 95 % of the last chunks still took longer than that, a safety margin grows.
+    ``mean_rtf`` is kept by moving along ``policies``, from the calibrated one to cheaper ones. A hot device, a low
+    battery and busy cores lower all limits. At a piece's end, time left over goes to chunks that left before they were
+    sure.
 
     Args:
         budget: The limits.
@@ -71,6 +74,10 @@ class BudgetController:
         self._costs, self._readers, self.clock = costs, list(readers), clock
         self._times: deque[tuple[float, float]] = deque(maxlen=WINDOW)  # seconds, limit
         self._account: deque[tuple[float, float]] = deque()  # seconds of computation, of audio
+        self._deciding: deque[float] = deque(maxlen=RECENT)  # seconds per frame
+        self._decoding: deque[float] = deque(maxlen=RECENT)  # seconds per frame
+        self._owed = 0.0  # seconds that aren't in the account yet
+        self._sure = True  # what the calibrated policy said last
         self._level, self._since = 0, 0
         self._margin, self._pressure, self._read_at = 1.0, 1.0, -np.inf
         self.state = DeviceState()
@@ -103,29 +110,41 @@ class BudgetController:
         if self._allowance is not None:
             following = self._costs.predict(view.exit + 1, chunk.n_valid)
             return self._levels[0].stop(view, chunk) or following > self._allowance - self._revisited(view, chunk)
-        if self._levels[self._level].stop(view, chunk):
+        self._sure = self._levels[self._level].stop(view, chunk)
+        if self._sure:
             return True
         trunk = view
         while trunk.before is not None:
             trunk = trunk.before
         following = self._costs.predict(view.exit + 1, chunk.n_valid, trunk.seconds)
-        return view.elapsed + following > self.limit(chunk.n_valid) * self._margin
+        besides = (_mean(self._deciding) + _mean(self._decoding)) * chunk.n_valid
+        return view.elapsed + following + besides > self.limit(chunk.n_valid) * self._margin
+
+    def spent(self, seconds: float, frames: int = 0) -> None:
+        """Takes what isn't a chunk's segments: decoding so many frames, or a second pass (0)."""
+        self._owed += seconds
+        if frames:
+            self._decoding.append(seconds / frames)
 
     def observe(self, chunk: DecidedChunk) -> None:
-        """Takes what a chunk cost, and adapts."""
-        seconds, frames = sum(chunk.segment_seconds), chunk.n_valid
+        """Takes what a chunk cost, and adapts. Its text comes later: for that stands what decoding took lately."""
+        frames = chunk.n_valid
+        seconds = chunk.seconds + _mean(self._decoding) * frames
         self._costs.observe(chunk.segment_seconds, frames)
+        self._deciding.append(chunk.deciding / max(1, frames))
         limit = self.limit(frames)
         self._times.append((seconds, limit))
         self.misses += seconds > limit
         ratio = float(np.quantile([time / limit for time, limit in self._times], 0.95))
         self._margin = max(0.3, self._margin * 0.95) if ratio > 1 else min(1.0, self._margin * 1.04)
-        self._keep_mean(seconds, frames * self._frame_seconds)
+        self._keep_mean(chunk.seconds + self._owed, frames * self._frame_seconds)
+        self._owed = 0.0
         view = chunk.views[chunk.exit - 1]
         index = self._piece_chunks
         self._piece_chunks += 1
         info = ChunkInfo(index, 0, frames, None, self._exits)
-        if chunk.exit < self._exits and not self._levels[0].stop(view, info):
+        sure = self._sure if not self._level else self._levels[0].stop(view, info)
+        if chunk.exit < self._exits and not sure:
             self._unsure[index] = (view.stats.entropy, chunk.exit)
         if np.isfinite(limit):
             self._left = max(0.0, self._left + limit - seconds)
@@ -148,7 +167,7 @@ class BudgetController:
 
     def revisited(self, index: int, chunk: DecidedChunk) -> None:
         """Takes what a revisit cost."""
-        spent = sum(chunk.segment_seconds[self._unsure[index][1] :])
+        spent = sum(chunk.segment_seconds[self._unsure[index][1] :]) + chunk.deciding
         self._left = max(0.0, self._left - spent)
         if self._allowance is not None:
             self._allowance -= spent
@@ -195,3 +214,7 @@ class BudgetController:
             self._pressure *= SAVING_SHARE
         if self.state.load is not None and self.state.load >= BUSY:
             self._pressure *= BUSY_SHARE
+
+
+def _mean(values: Collection[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

@@ -28,6 +28,7 @@ class DecidedChunk:
         stats: Mean stats of each exit that ran, from exit 1.
         all_log_probs: (exits, n_valid, V) of all exits, if all were asked for.
         segment_seconds: Wall time of each segment that ran; the first includes the frontend.
+        deciding: Wall time of asking the policy whether to go on.
         views: All that each exit that ran says, from exit 1.
         revisited: It was decided before and comes again, from a deeper exit.
         whole: It is the whole piece, from a second pass.
@@ -47,3 +48,9 @@ class DecidedChunk:
     revisited: bool = False
     whole: bool = False
     phones: LogProbs | None = None
+    deciding: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the chunk: its segments, and deciding after each whether to go on."""
+        return sum(self.segment_seconds) + self.deciding

@@ -32,7 +32,7 @@ class DeviceState:
 
 
 class DeviceReader(Protocol):
-    """Reads some of a device's state. An Android app gives its own, from ``BatteryManager`` and the like."""
+    """Reads some of a device's state. Another platform gives its own to `Recognizer.load`."""
 
     def read(self) -> DeviceState:
         """Reads what this reader knows; never raises, and gives None for what can't be read."""
@@ -73,7 +73,7 @@ class ThermalReader:
 
 
 class BatteryReader:
-    """The first battery among Linux's power supplies."""
+    """The device's first battery among Linux's power supplies; a mouse's or a headset's doesn't count."""
 
     def __init__(self, folder: Path = POWER) -> None:
         self._folder = folder
@@ -82,7 +82,8 @@ class BatteryReader:
         """Reads charge and status."""
         for supply in sorted(self._folder.glob("*")):
             charge = _number(supply / "capacity")
-            if charge is not None:
+            others = _text(supply / "scope") == "Device" or _text(supply / "type") not in (None, "Battery")
+            if charge is not None and not others:
                 status = _text(supply / "status")
                 charging = None if status is None else status in ("Charging", "Full", "Not charging")
                 return DeviceState(battery=charge / 100, charging=charging)

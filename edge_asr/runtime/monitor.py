@@ -42,33 +42,35 @@ class Monitor:
         self._policies: dict[str, ThresholdPolicy] = {}
         self._exits = [0] * exits
         self._revisits, self._misses, self._frames = 0, 0, 0
-        self._audio, self._compute = 0.0, 0.0
+        self._audio, self._compute, self._segments = 0.0, 0.0, 0.0
         self._times = [0] * (len(TIMES) + 1)
         self._entropies = [[0] * (len(ENTROPIES) + 1) for _ in range(exits)]
         self._criterion: dict[str, list[list[int]]] = {}
 
-    def observe(self, chunk: DecidedChunk, place: str, frame_seconds: float, limit: float | None = None) -> None:
+    def observe(self, chunk: DecidedChunk, place: str | None, frame_seconds: float, limit: float | None = None) -> None:
         """Counts a decided chunk.
 
         Args:
             chunk: The chunk.
             place: The chunk size's name, like ``"640"``, after the decoder's where that has thresholds of its own:
-                `PolicySpec.place`.
+                `PolicySpec.place`. None for a chunk whose depth the calibrated policy didn't choose: it says nothing
+                about how the criterion is distributed then.
             frame_seconds: Length of a frame.
             limit: Seconds that it was to take at most.
         """
-        seconds = sum(chunk.segment_seconds)
-        bins = self._bins(chunk, place)
+        seconds = chunk.seconds
+        bins = [] if place is None else self._bins(chunk, place)
         with self._lock:
             self._exits[chunk.exit - 1] += 1
             self._frames += chunk.n_valid
             self._audio += chunk.n_audio * frame_seconds
             self._compute += seconds
+            self._segments += seconds
             self._misses += limit is not None and seconds > limit
             self._times[bisect_left(TIMES, seconds)] += 1
             for row, stats in zip(self._entropies, chunk.stats, strict=False):
                 row[bisect_left(ENTROPIES, stats.entropy)] += 1
-            if bins:
+            if place is not None and bins:
                 rows = self._criterion.setdefault(place, self._empty(place))
                 for row, number in zip(rows, bins, strict=False):
                     row[number] += 1
@@ -81,6 +83,11 @@ class Monitor:
             self._revisits += 1
             self._exits[before - 1] -= 1
             self._exits[chunk.exit - 1] += 1
+            self._compute += seconds
+
+    def spent(self, seconds: float) -> None:
+        """Counts computation that isn't a chunk's: decoding, a second pass."""
+        with self._lock:
             self._compute += seconds
 
     def _bins(self, chunk: DecidedChunk, place: str) -> list[int]:
@@ -135,7 +142,11 @@ class Monitor:
                 "deadline_misses": self._misses,
                 "audio_seconds": round(self._audio, 3),
                 "compute_seconds": round(self._compute, 6),
-                "chunk_seconds": {"bounds": list(TIMES), "counts": list(self._times)},
+                "chunk_seconds": {
+                    "bounds": list(TIMES),
+                    "counts": list(self._times),
+                    "sum": round(self._segments, 6),
+                },
                 "entropy": {"bounds": list(ENTROPIES), "counts": [list(row) for row in self._entropies]},
                 "graphs": None if self._policy is None else self._policy.graphs,
                 "criterion_name": None if self._policy is None else self._policy.criterion,
@@ -155,7 +166,7 @@ class Monitor:
 
         def metric(name: str, kind: str, help: str, rows: Sequence[tuple[str, float]]) -> None:
             lines.extend([f"# HELP edge_asr_{name} {help}", f"# TYPE edge_asr_{name} {kind}"])
-            lines.extend(f"edge_asr_{name}{labels} {value:g}" for labels, value in rows)
+            lines.extend(f"edge_asr_{name}{labels} {_digits(value)}" for labels, value in rows)
 
         left = [(f'{{exit="{exit}"}}', float(count)) for exit, count in facts["exits"].items()]
         # A revisit moves a chunk from one exit to another, so this one may fall.
@@ -177,5 +188,11 @@ class Monitor:
         for bound, count in zip([*map(str, TIMES), "+Inf"], facts["chunk_seconds"]["counts"], strict=True):
             total += count
             lines.append(f'edge_asr_chunk_seconds_bucket{{le="{bound}"}} {total}')
-        lines += [f"edge_asr_chunk_seconds_sum {facts['compute_seconds']:g}", f"edge_asr_chunk_seconds_count {total}"]
+        taken = _digits(facts["chunk_seconds"]["sum"])
+        lines += [f"edge_asr_chunk_seconds_sum {taken}", f"edge_asr_chunk_seconds_count {total}"]
         return "\n".join(lines) + "\n"
+
+
+def _digits(value: float) -> str:
+    """All digits: a counter that is rounded moves in steps."""
+    return str(int(value)) if float(value).is_integer() else repr(float(value))

@@ -17,6 +17,7 @@ from edge_asr.bundle.models import resolve
 from edge_asr.bundle.schema import FULL
 from edge_asr.decoding.beam_config import BeamConfig
 from edge_asr.decoding.decoder import GREEDY, LM, Decoder
+from edge_asr.decoding.decoding import Decoding
 from edge_asr.decoding.endpoint import EndpointConfig
 from edge_asr.decoding.hotwords import Hotword
 from edge_asr.decoding.ngram import NgramModel
@@ -24,12 +25,13 @@ from edge_asr.decoding.text import Formatter
 from edge_asr.decoding.tokens import TokenTable
 from edge_asr.errors import OptionError
 from edge_asr.exits.calibrated import calibrated_criterion, calibrated_policy
+from edge_asr.exits.capped import CappedPolicy
 from edge_asr.exits.fixed import FixedPolicy
 from edge_asr.exits.policy import Policy
 from edge_asr.exits.threshold import ThresholdPolicy
 from edge_asr.runtime.budget import Budget
 from edge_asr.runtime.controller import BudgetController
-from edge_asr.runtime.device_readers import default_readers
+from edge_asr.runtime.device_readers import DeviceReader, default_readers
 from edge_asr.runtime.engine import Engine
 from edge_asr.runtime.monitor import Monitor
 from edge_asr.runtime.onnx_engine import OnnxEngine
@@ -52,6 +54,7 @@ class Recognizer:
         budget: Kept by every stream that isn't given its own.
         monitor: Counts what all streams do.
         costs: What segments cost on this device, by chunk size, as measured so far.
+        readers: Tell the device's state to budgets; None for `default_readers`.
         phones: The table of phones, if the bundle's exits give those too.
 
     Example:
@@ -68,6 +71,7 @@ class Recognizer:
     monitor: Monitor | None = None
     costs: dict[str, SegmentCosts] = field(default_factory=dict, repr=False, compare=False)
     phones: TokenTable | None = None
+    readers: Sequence[DeviceReader] | None = None
     _decoders: dict[str, Decoder] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
@@ -79,6 +83,7 @@ class Recognizer:
         threads: int = 1,
         budget: Budget | None = None,
         use_policy: bool = True,
+        readers: Sequence[DeviceReader] | None = None,
     ) -> Recognizer:
         """Loads a model.
 
@@ -88,6 +93,7 @@ class Recognizer:
             threads: Threads inside one operation.
             budget: What the device can afford; None for no limit.
             use_policy: Read the bundle's ``policy.json``; without it there are fixed exits alone.
+            readers: Tell the device's state (load, temperature, battery) to budgets; None for what this platform has.
 
         Raises:
             UnknownModelError: If ``model`` is neither; the message names the known models.
@@ -106,7 +112,7 @@ class Recognizer:
         spec, file = bundle.spec.phones, bundle.phones_file
         phones = None if spec is None or file is None else TokenTable.load(file, spec.size, spec.blank)
         engine = OnnxEngine(bundle, precision, threads)
-        return cls(bundle, engine, tokens, precision, budget, monitor, phones=phones)
+        return cls(bundle, engine, tokens, precision, budget, monitor, phones=phones, readers=readers)
 
     def transcribe(
         self,
@@ -210,9 +216,13 @@ class Recognizer:
         prepared = self._prepared(decoder)
         # What comes last is to be the best: by the thresholds that hold for any decoder, which are the stricter ones.
         whole = (self.policy(exit, FULL) if policy is None else policy) if second_pass else None
-        policy = self.policy(exit, chunk, prepared.name) if policy is None else policy
-        calibrated = self.bundle.policy
+        decoding = prepared.start(_phrases(hotwords))
+        calibrated, name = self.bundle.policy, self._thresholds_of(prepared.name, decoding)
+        asked = policy is None and str(exit) == AUTO
+        policy = self.policy(exit, chunk, name) if policy is None else policy
         budget = self.budget if budget is None else budget
+        if whole is not None and budget is not None and budget.max_exit is not None:
+            whole = CappedPolicy(whole, budget.max_exit)
         return Stream(
             self.bundle,
             self.engine,
@@ -220,12 +230,12 @@ class Recognizer:
             policy,
             controller=None if budget is None else self.controller(budget, policy, chunk),
             monitor=self.monitor,
-            monitor_place=None if calibrated is None else calibrated.place(prepared.name, str(chunk)),
+            monitor_place=calibrated.place(name, str(chunk)) if calibrated is not None and asked else None,
             chunk_frames=chunk_frames,
             sample_rate=sample_rate,
             formatter=formatter,
             keep_log_probs=keep_log_probs,
-            decoding=prepared.start([Hotword(word) if isinstance(word, str) else word for word in hotwords]),
+            decoding=decoding,
             nbest=nbest,
             endpoint=endpoint,
             second_pass=whole,
@@ -241,15 +251,28 @@ class Recognizer:
             config: Widths and weights; None for the defaults.
 
         Raises:
-            OptionError: If there is no such decoder, or no language model for it.
+            OptionError: If there is no such decoder, it lacks a language model, or it is given what it doesn't use: a
+                language model, or for ``greedy`` a search's ``config``.
             LanguageModelError: If the file isn't a sound language model.
         """
         file = self.bundle.lm_file if lm is None else Path(lm)
         if name == AUTO:
             name = GREEDY if file is None else LM
+        elif lm is not None and name != LM:
+            raise OptionError(f"lm={str(lm)!r}: decoder={name!r} uses no language model; {LM!r} does")
         model = NgramModel.load(file) if name == LM and file is not None else None
         phones = None if self.phones is None else self.phones.pieces
+        if name == GREEDY and config is not None:
+            raise OptionError(f"config: decoder={GREEDY!r} is no search and has none")
         return Decoder(name, self.tokens.pieces, self.bundle.spec.tokens.blank, lm=model, config=config, phones=phones)
+
+    def _thresholds_of(self, decoder: str, decoding: Decoding) -> str | None:
+        """Whose thresholds hold: those of a decoder that reads what it read in calibration, else any decoder's."""
+        calibrated = self.bundle.policy
+        if calibrated is None or decoder not in calibrated.decoders:
+            return decoder
+        phones = calibrated.decoders[decoder].calibration.get("phones", self.phones is not None)
+        return decoder if decoding.phones == phones else None
 
     def _prepared(self, decoder: Decoder | str) -> Decoder:
         """A decoder by its name, prepared when it is first asked for."""
@@ -321,7 +344,7 @@ class Recognizer:
             exits=spec.encoder.exits,
             frame_seconds=spec.frame_seconds,
             costs=self.costs.setdefault(name, SegmentCosts(macs)),
-            readers=default_readers(),
+            readers=default_readers() if self.readers is None else self.readers,
         )
 
     def _threshold_policy(self, chunk: str, decoder: str | None) -> Policy:
@@ -339,6 +362,12 @@ class Recognizer:
             have = f"thresholds for chunk {', '.join(calibrated.thresholds)}, not {chunk}"
             raise OptionError(f"exit={AUTO!r}: bundle {spec.name!r} has {have}; {advice}")
         return calibrated_policy(calibrated, chunk)
+
+
+def _phrases(hotwords: Sequence[Hotword | str]) -> list[Hotword]:
+    if isinstance(hotwords, str):
+        raise OptionError(f"hotwords={hotwords!r}: expected a sequence of phrases, like [{hotwords!r}]")
+    return [Hotword(word) if isinstance(word, str) else word for word in hotwords]
 
 
 __all__ = ["AUTO", "Recognizer"]

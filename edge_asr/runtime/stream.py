@@ -13,7 +13,6 @@ import numpy.typing as npt
 from edge_asr.audio.pcm import check_pcm, to_mono
 from edge_asr.audio.resampler import Resampler, check_rate
 from edge_asr.bundle.bundle import Bundle
-from edge_asr.bundle.schema import FULL
 from edge_asr.decoding.decoding import Alternative, Decoding, GreedyDecoding, Partial
 from edge_asr.decoding.endpoint import EndpointConfig
 from edge_asr.decoding.text import Formatter, lower_case
@@ -35,7 +34,8 @@ BLOCK_SECONDS = 1.0
 class Stream:
     """One recognition in progress; made by `Recognizer.stream`. Not for several threads at once.
 
-    However the audio is cut into calls, text and exits are the same.
+    However the audio is cut into calls, text and exits are the same. Until `finish` it keeps a record of every chunk
+    and word: for audio without end start another one at each `endpoint`.
 
     Args:
         bundle: The bundle.
@@ -48,7 +48,8 @@ class Stream:
         keep_log_probs: Keep the splice for `log_probs`; memory then grows with the length.
         controller: Keeps a budget, around the policy.
         monitor: Counts what happens.
-        monitor_place: Where it counts that, see `PolicySpec.place`; None for the chunk size.
+        monitor_place: Where it counts the criterion, see `PolicySpec.place`; None where the policy isn't the calibrated
+            one.
         decoding: Makes text of log-probabilities; None decodes greedily.
         nbest: Most alternatives in the transcript.
         endpoint: When `endpoint` says that the utterance is over.
@@ -84,8 +85,8 @@ class Stream:
         self._rate = check_rate(sample_rate)
         self._resampler = Resampler(self._rate, bundle.spec.sample_rate)
         self._controller, self._monitor = controller, monitor
-        chunk_name = FULL if chunk_frames is None else str(bundle.spec.chunk_ms(chunk_frames))
-        self._monitor_place = chunk_name if monitor_place is None else monitor_place
+        self._clock = time.perf_counter if controller is None else controller.clock
+        self._monitor_place = monitor_place
         self._encoder = EncoderStream(
             bundle,
             engine,
@@ -94,7 +95,7 @@ class Stream:
             keep=0 if controller is None else controller.keep,
             observe=self._observe,
             reviser=controller,
-            clock=time.perf_counter if controller is None else controller.clock,
+            clock=self._clock,
             second_pass=second_pass,
         )
         self._final = second_pass is not None
@@ -115,6 +116,9 @@ class Stream:
         self._piece_chunk = 0  # its first chunk
         self._audio_end = 0  # first frame after the audio decided so far
         self._chunks: list[ChunkResult] = []
+        self._version = 0  # of what is decided
+        self._partials: tuple[tuple[int, int], Partial] | None = None  # the last one, and what it was made of
+        self._last: tuple[int, int | None] | None = None  # a version, and its last token's frame
         # The decoder counts frames on, also those of a piece's tail, which take no time: where each chunk begins
         # in its count, its first frame in the audio, and the first frame after the audio known by then.
         self._places: list[tuple[int, int, int]] = []
@@ -156,12 +160,19 @@ class Stream:
     @property
     def endpoint(self) -> bool:
         """Whether the utterance seems to be over; time to call `finish` and to start another stream."""
-        last = self._decoding.last_token_frame
+        if self._last is None or self._last[0] != self._version:
+            self._last = self._version, self._decoding.last_token_frame
+        last = self._last[1]
         seconds = self._decoded * self._frame_seconds
         return self._rules.reached(seconds, None if last is None else last * self._frame_seconds)
 
     def _partial(self) -> Partial:
-        return self._decoding.partial(self._encoder.provisional(phones=self._decoding.phones))
+        """Decoded again only when there are further frames."""
+        provisional = self._encoder.provisional(phones=self._decoding.phones)
+        made_of = self._version, len(provisional)
+        if self._partials is None or self._partials[0] != made_of:
+            self._partials = made_of, self._decoding.partial(provisional)
+        return self._partials[1]
 
     @property
     def log_probs(self) -> LogProbs:
@@ -239,15 +250,24 @@ class Stream:
         self._arrive(self._encoder.revisit())
 
     def _observe(self, chunk: DecidedChunk) -> None:
-        limit = None
+        limit = None if self._controller is None else self._controller.limit(chunk.n_valid)
+        # At a cheaper level other chunks come to an exit than in calibration.
+        place = self._monitor_place if self._controller is None or self._controller.level == 0 else None
         if self._controller is not None:
-            limit = self._controller.limit(chunk.n_valid)
             self._controller.observe(chunk)
         if self._monitor is not None:
-            self._monitor.observe(chunk, self._monitor_place, self._frame_seconds, limit)
+            self._monitor.observe(chunk, place, self._frame_seconds, limit)
+
+    def _spent(self, seconds: float, frames: int = 0) -> None:
+        """Counts time that isn't a chunk's segments: decoding so many frames, or a second pass (0)."""
+        if self._controller is not None:
+            self._controller.spent(seconds, frames)
+        if self._monitor is not None:
+            self._monitor.spent(seconds)
 
     def _arrive(self, decided: list[DecidedChunk]) -> None:
         """Takes chunks; one that comes again replaces what it was."""
+        self._version += bool(decided)
         for chunk in decided:
             if not chunk.revisited:
                 self._take([chunk])
@@ -266,11 +286,13 @@ class Stream:
                 max_posterior=taken.max_posterior,
                 criteria=chunk.stats,
             )
+            started = self._clock()
             self._decoding.replace(number, self._heard(chunk))
+            self._spent(self._clock() - started)
             if self._kept is not None:
                 self._kept[number] = chunk.log_probs
             if self._monitor is not None:
-                self._monitor.revisited(chunk, before.exit, sum(chunk.segment_seconds[before.exit :]))
+                self._monitor.revisited(chunk, before.exit, sum(chunk.segment_seconds[before.exit :]) + chunk.deciding)
 
     def _take(self, decided: list[DecidedChunk]) -> None:
         for chunk in decided:
@@ -283,7 +305,9 @@ class Stream:
             self._chunks.append(self._record(chunk))
             self._places.append((self._decoded, chunk.first_frame, self._audio_end))
             self._decoded += len(chunk.log_probs)
+            started = self._clock()
             self._decoding.push(self._heard(chunk))
+            self._spent(self._clock() - started, len(chunk.log_probs))
             if self._kept is not None:
                 self._kept.append(chunk.log_probs)
 
@@ -296,7 +320,9 @@ class Stream:
 
     def _finalise(self, whole: DecidedChunk) -> None:
         """Takes a second pass in the place of all chunks of the piece."""
+        started = self._clock()
         self._decoding.restart(self._heard(whole))
+        self._spent(whole.seconds + self._clock() - started)
         first = self._piece_chunk
         sizes = [chunk.frames for chunk in self._chunks[first:]]
         self._chunks[first:] = [replace(chunk, final_exit=whole.exit) for chunk in self._chunks[first:]]

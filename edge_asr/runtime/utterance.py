@@ -38,6 +38,7 @@ class ChunkPass:
     hidden: Array
     views: list[ExitView]
     before: int = 0
+    deciding: float = 0.0
 
 
 class UtteranceEncoder:
@@ -265,7 +266,7 @@ class UtteranceEncoder:
         """
         for chunk in self._kept:
             if chunk.info.index == index:
-                left = len(chunk.views)
+                left, chunk.deciding = len(chunk.views), 0.0
                 taken = self._advance(chunk, policy)
                 if taken == self._exits:
                     self._kept.remove(chunk)
@@ -311,8 +312,11 @@ class UtteranceEncoder:
         rows = slice(chunk.before, chunk.before + chunk.info.n_valid)
         while True:
             view = chunk.views[-1]
-            if taken is None and (view.exit == self._exits or policy.stop(view, chunk.info)):
-                taken = view.exit
+            if taken is None:
+                started = self._clock()
+                if view.exit == self._exits or policy.stop(view, chunk.info):
+                    taken = view.exit
+                chunk.deciding += self._clock() - started
             if taken is not None and (not all_exits or view.exit == self._exits):
                 return taken
             started = self._clock()
@@ -340,6 +344,7 @@ class UtteranceEncoder:
             views=views,
             revisited=revisited,
             phones=views[taken - 1].phones,
+            deciding=chunk.deciding,
         )
 
     def _shapes(self, frames: int) -> dict[str, tuple[int, int]]:

@@ -140,6 +140,7 @@ def test_from_a_device_log(run: Run, fake_model_copy: Path, samples: Path, tmp_p
     )
     document = policy_of(fake_model_copy)
     document["thresholds"]["640"] = [0.5, 0.5]
+    document["levels"]["640"] = [[0.75, 0.625]]
     document["reference"]["640"] = [
         {"edges": [0.4, 0.5, 0.6], "shares": [0.25] * 4, "stop": 0.5},
         {"edges": [], "shares": [1.0], "stop": 0.0},
@@ -155,6 +156,7 @@ def test_from_a_device_log(run: Run, fake_model_copy: Path, samples: Path, tmp_p
     result = run("calibrate", fake_model_copy, "--from-log", file)
     assert result.exit_code == 0, result.stderr
     assert policy_of(fake_model_copy)["thresholds"]["640"] == [pytest.approx(0.6), 0.5]  # half are at most 0.6 now
+    assert policy_of(fake_model_copy)["levels"]["640"] == [[pytest.approx(0.85), 0.625]]  # and is still cheaper
     Recognizer.load(fake_model_copy)
     # A decoder's own thresholds move by what was counted under them.
     own = {name: document[name] for name in ("criterion", "thresholds", "reference")}

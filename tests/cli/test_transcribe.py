@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -155,6 +157,19 @@ def test_a_bad_file_does_not_lose_the_others(run: Run, fake_model: Path, samples
     assert "missing.wav" in missing
 
 
+def test_a_name_that_is_not_unicode(run: Run, fake_model: Path, audio: Path, tmp_path: Path) -> None:
+    strange = tmp_path / os.fsdecode(b"caf\xe9.flac")
+    try:
+        shutil.copy(audio, strange)
+    except (OSError, UnicodeError):
+        pytest.skip("this file system has no such names")
+    result = run("transcribe", strange, audio, "--model", fake_model)
+    assert result.exit_code == 0, result.stderr
+    first, second = result.stdout.splitlines()
+    assert first.partition("flac: ")[2] == second.partition("flac: ")[2]
+    assert "caf\ufffd.flac" in first
+
+
 @pytest.mark.parametrize(
     ("options", "allowed"),
     [
@@ -226,4 +241,6 @@ def test_a_budget_and_a_monitor(run: Run, fake_model: Path, samples: Path, tmp_p
     assert json.loads(log.read_text())["exits"]["2"] > 0
     assert "budget: rtf=0.0" in run("transcribe", file, *options, "--budget", "rtf=0").stderr
     options[-1] = tmp_path / "no" / "where.json"
-    assert "cannot be written" in run("transcribe", file, *options).stderr
+    late = run("transcribe", file, *options)
+    assert "cannot be written" in late.stderr
+    assert not late.stdout  # said before any work

@@ -6,13 +6,17 @@ import time
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edge_asr.decoding.beam_decoding import BeamDecoding
 from edge_asr.decoding.decoder import DECODERS, Decoder
-from edge_asr.decoding.decoding import REVISITABLE, Decoding
+from edge_asr.decoding.decoding import REVISITABLE, Decoding, GreedyDecoding
 from edge_asr.decoding.hotwords import Hotword
 from edge_asr.decoding.ngram import NgramModel
+from edge_asr.decoding.words import Confidence, words_of
 from edge_asr.errors import NumericError, OptionError
 from tests.decoding.alignments import PIECES, random_log_probs
 
@@ -181,3 +185,31 @@ def test_a_piece_can_be_decoded_again(name_and_lm: tuple[str, NgramModel], piece
 @pytest.fixture(params=DECODERS)
 def name_and_lm(request: pytest.FixtureRequest, lm: NgramModel) -> tuple[str, NgramModel]:
     return request.param, lm
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 10_000), steps=st.lists(st.sampled_from("ppprbRs"), min_size=1, max_size=40))
+def test_a_greedy_partial_is_what_a_fresh_reading_of_the_tokens_says(seed: int, steps: list[str]) -> None:
+    """Words that are over are kept from call to call; pushes, replacements, cuts and restarts don't confuse them."""
+    rng, decoding, sizes = np.random.default_rng(seed), GreedyDecoding(PIECES), list[int]()
+
+    def frames(count: int) -> npt.NDArray[np.float32]:
+        rows: npt.NDArray[np.float32] = sure(rng.integers(0, len(PIECES), count).tolist())
+        return rows
+
+    for step in steps:
+        if step == "p":
+            sizes.append(int(rng.integers(1, 9)))
+            decoding.push(frames(sizes[-1]))
+        elif step == "r" and sizes:
+            decoding.replace(decoding._chunks - 1, frames(sizes[-1]))
+        elif step in "bR":
+            if step == "R" and sizes:
+                decoding.restart(frames(sum(sizes)))
+            decoding.boundary()
+            sizes = []
+        provisional = frames(3) if step == "s" else frames(1)[:0]
+        words = words_of([*decoding._tokens, *decoding._decoder.peek(provisional)], PIECES, Confidence())
+        partial = decoding.partial(provisional)
+        assert partial.text == " ".join(word.word for word in words)
+        assert partial.stable == max(0, len(words_of(decoding._tokens, PIECES, Confidence())) - 1)

@@ -5,21 +5,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
+from edge_asr.decoding.decoding import Decoded, Decoding
 from edge_asr.errors import OptionError
 from edge_asr.exits.fixed import FixedPolicy
 from edge_asr.exits.policy import Policy
+from edge_asr.exits.stats import ChunkInfo
+from edge_asr.exits.view import ExitView
 from edge_asr.runtime.budget import Budget
 from edge_asr.runtime.controller import BudgetController
 from edge_asr.runtime.decided_chunk import DecidedChunk
 from edge_asr.runtime.device_readers import BatteryReader, DeviceState, ThermalReader, read_all
 from edge_asr.runtime.encoder import EncoderStream
+from edge_asr.runtime.monitor import Monitor
 from edge_asr.runtime.recognizer import Recognizer
 from edge_asr.runtime.segment_costs import SegmentCosts
 from edge_asr.runtime.stream import Stream
+from tests.fake_bundle import PIECES
 from tests.runtime.fake_device import FakeClock, FakeEngine, FakeReader
 from tests.runtime.helpers import Setup, noise
 
@@ -221,10 +227,66 @@ def test_a_recogniser_with_a_budget(recognizer: Recognizer) -> None:
     assert {chunk.exit for chunk in tight.transcribe(pcm, exit=3).chunks} == {1}
     assert {chunk.exit for chunk in recognizer.transcribe(pcm, exit=3, budget=Budget(max_exit=2)).chunks} == {2}
     assert recognizer.transcribe(pcm, exit=3, budget=Budget(rtf=1e6)).text == free.text
+    hot = replace(recognizer, readers=[FakeReader(DeviceState(temperature=99.0))])
+    controller = hot.controller(Budget(rtf=1.0), FixedPolicy(3))
+    controller._read_device()
+    assert controller.limit(FRAMES) == pytest.approx(CHUNK / 2)
     stream = recognizer.stream(budget=Budget(rtf=10.0))
     stream.feed(pcm)
     stream.revisit()
     assert stream.finish().text == recognizer.transcribe(pcm).text
+
+
+class Slow:
+    """A policy and a decoding that take their time."""
+
+    phones = False
+    pieces = PIECES
+    last_token_frame = None
+
+    def __init__(self, clock: FakeClock, deciding: float, decoding: float) -> None:
+        self.clock, self.deciding, self.decoding = clock, deciding, decoding
+
+    def stop(self, view: ExitView, chunk: ChunkInfo) -> bool:
+        self.clock.now += self.deciding
+        return view.exit == 3
+
+    def push(self, log_probs: Any) -> None:
+        self.clock.now += self.decoding
+
+    def result(self, count: int = 1) -> Decoded:
+        return Decoded("", (), (), ())
+
+
+@pytest.mark.parametrize(("deciding", "decoding"), [(0.0, 0.0), (FULL / 6, 0.0), (0.0, FULL / 3)])
+def test_deciding_and_decoding_are_computation_too(recognizer: Recognizer, deciding: float, decoding: float) -> None:
+    clock = FakeClock()
+    slow = Slow(clock, deciding, decoding)
+    monitor = Monitor(3)
+    controller = BudgetController(
+        Budget(deadline=1.1 * FULL, revisit=False),
+        [slow],
+        exits=3,
+        frame_seconds=0.04,
+        costs=SegmentCosts([1.0, 2.0, 3.0]),
+        clock=clock,
+    )
+    stream = Stream(
+        recognizer.bundle,
+        FakeEngine(recognizer.engine, clock),
+        recognizer.tokens,
+        slow,
+        chunk_frames=FRAMES,
+        controller=controller,
+        monitor=monitor,
+        decoding=cast("Decoding", slow),
+    )
+    for _ in range(60):  # the first chunk, whose cost nobody knows, is forgotten by then
+        stream.feed(noise(FRAMES * 640))
+    exits = [chunk.exit for chunk in stream.finish().chunks]
+    assert set(exits[-5:-1]) == ({3} if deciding == decoding == 0 else {2})
+    assert controller.misses <= 2
+    assert monitor.snapshot()["compute_seconds"] == pytest.approx(clock.now, rel=1e-6)
 
 
 def test_costs_are_multiples_of_the_trunk() -> None:
@@ -246,6 +308,10 @@ def test_readers(tmp_path: Path) -> None:
     (tmp_path / "BAT0").mkdir()
     (tmp_path / "BAT0" / "capacity").write_text("37\n")
     (tmp_path / "BAT0" / "status").write_text("Discharging\n")
+    mouse = tmp_path / "AAA"
+    mouse.mkdir()
+    for name, text in (("capacity", "3"), ("status", "Discharging"), ("type", "Battery"), ("scope", "Device")):
+        (mouse / name).write_text(text + "\n")
     state = read_all([ThermalReader(tmp_path), BatteryReader(tmp_path), FakeReader(DeviceState(load=0.5))])
     assert state == DeviceState(load=0.5, temperature=67.5, battery=0.37, charging=False)
     nothing = tmp_path / "nothing"

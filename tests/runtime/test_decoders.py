@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edge_asr import Recognizer
+from edge_asr.decoding.beam_config import BeamConfig
 from edge_asr.decoding.endpoint import EndpointConfig
 from edge_asr.decoding.hotwords import Hotword
 from edge_asr.errors import BundleError, OptionError
@@ -68,6 +69,13 @@ def test_options_that_do_not_fit(recognizer: Recognizer) -> None:
         recognizer.stream(decoder="lm")
     with pytest.raises(OptionError, match="decoder='best': expected one of greedy, beam, lm"):
         recognizer.stream(decoder="best")
+    with pytest.raises(OptionError, match=r"hotwords='ab': expected a sequence of phrases, like \['ab'\]"):
+        recognizer.stream(decoder="beam", hotwords="ab")
+    for name in ("greedy", "beam"):
+        with pytest.raises(OptionError, match=f"lm='en.lm': decoder='{name}' uses no language model; 'lm' does"):
+            recognizer.decoder(name, lm="en.lm")
+    with pytest.raises(OptionError, match="config: decoder='greedy' is no search"):
+        recognizer.decoder("greedy", config=BeamConfig())
     recognizer.stream(decoder="beam", hotwords=["a", Hotword("a b", 2.0)])
 
 
@@ -90,6 +98,8 @@ def test_exits_are_left_where_the_decoders_own_thresholds_say(fake_model_copy: P
     twice = Recognizer.load(fake_model_copy).transcribe(pcm, decoder="beam", second_pass=True)
     assert {(c.exit, c.final_exit) for c in twice.chunks} == {(1, 3)}  # the last text goes by the stricter thresholds
     assert recognizer.monitor is not None
+    assert set(recognizer.monitor.snapshot()["criterion"]) == {"beam/640"}
+    recognizer.transcribe(pcm, decoder="greedy", exit=2)  # the depth isn't calibration's, so drift isn't looked for
     assert set(recognizer.monitor.snapshot()["criterion"]) == {"beam/640"}
     assert recognizer.policy() == recognizer.policy("auto", 640, "greedy") != recognizer.policy("auto", 640, "beam")
     cheaper = [

@@ -87,6 +87,21 @@ def test_a_decoder_with_thresholds_of_its_own_is_counted_beside_the_others() -> 
     assert 'chunk="lm/640",exit="1"' in monitor.prometheus()
 
 
+def test_depth_that_calibration_did_not_choose_says_nothing_of_drift() -> None:
+    monitor = Monitor(3, POLICY)
+    monitor.observe(chunk(3, 0.3), None, 0.04)
+    facts = monitor.snapshot()
+    assert (facts["chunks"], facts["criterion"]) == (1, {})
+
+
+def test_counters_keep_their_digits() -> None:
+    monitor = Monitor(3)
+    monitor.observe(chunk(1, 0.3), "640", 0.04)
+    monitor.spent(1_234_567.125)
+    assert "edge_asr_compute_seconds_total 1234567.155\n" in monitor.prometheus()
+    assert "edge_asr_chunk_seconds_sum 0.03\n" in monitor.prometheus()
+
+
 def test_old_audio_fades() -> None:
     monitor = Monitor(3, POLICY)
     for _ in range(5200):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import pytest
 
 from edge_asr import Recognizer
 from edge_asr.bundle.bundle import Bundle
+from edge_asr.bundle.policy import graphs_digest
 from edge_asr.decoding.decoder import Decoder
+from edge_asr.decoding.hotwords import Hotword
 from edge_asr.errors import BundleError, NumericError, OptionError
 from edge_asr.evaluation.dataset import Utterance
 from edge_asr.evaluation.recording import record
@@ -114,6 +117,33 @@ def test_a_revisit_brings_phones(recognizer: Recognizer) -> None:
 def test_hotwords_without_a_pronunciation_read_pieces(recognizer: Recognizer, decoder: Decoder) -> None:
     spelled = recognizer.transcribe(noise(16_000 * 3), exit=2, decoder=decoder, hotwords=["ab"])
     assert {token.piece for token in spelled.tokens} <= set(recognizer.tokens.pieces)
+
+
+def test_thresholds_hold_for_what_was_read_in_calibration(path: Path, tmp_path: Path, decoder: Decoder) -> None:
+    folder = tmp_path / "own"
+    shutil.copytree(path, folder)
+    bundle = Bundle.load(folder)
+    part = {"criterion": "frame_entropy", "thresholds": {"640": [100.0, 100.0]}}  # always at exit 1
+    policy: dict[str, Any] = {
+        "format": "edge-asr-policy",
+        "version": 2,
+        "precision": bundle.precision(None),
+        "graphs": graphs_digest(bundle.spec, bundle.precision(None)),
+        "criterion": "frame_entropy",
+        "thresholds": {"640": [-1.0, -1.0]},  # never before the last
+        "decoders": {"lm": part},
+    }
+    pcm = noise(16_000 * 3)
+    for phones in (None, True, False):
+        policy["decoders"]["lm"] = part if phones is None else part | {"calibration": {"phones": phones}}
+        (folder / "policy.json").write_text(json.dumps(policy))
+        recognizer = Recognizer.load(folder)
+        left = [
+            {chunk.exit for chunk in recognizer.transcribe(pcm, decoder=decoder, hotwords=hotwords).chunks}
+            for hotwords in ([], ["ab"])  # the second one has no pronunciation
+        ]
+        assert left == ([{3}, {1}] if phones is False else [{1}, {3}])
+    assert decoder.unspoken([Hotword("ab"), Hotword("the ant")]) == ["AB"]
 
 
 def test_recordings_hold_phones(recognizer: Recognizer, decoder: Decoder, tmp_path: Path) -> None:

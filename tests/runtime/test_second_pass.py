@@ -13,9 +13,15 @@ import pytest
 from edge_asr import Recognizer
 from edge_asr.errors import OptionError
 from edge_asr.exits.fixed import FixedPolicy
+from edge_asr.runtime.budget import Budget
+from edge_asr.runtime.controller import BudgetController
 from edge_asr.runtime.decided_chunk import DecidedChunk
 from edge_asr.runtime.encoder import EncoderStream
+from edge_asr.runtime.monitor import Monitor
+from edge_asr.runtime.segment_costs import SegmentCosts
+from edge_asr.runtime.stream import Stream
 from tests.fake_bundle import Sizes, write_fake_bundle
+from tests.runtime.fake_device import FakeClock, FakeEngine
 from tests.runtime.helpers import PatternPolicy, Setup, noise
 
 
@@ -80,6 +86,38 @@ def test_a_piece_that_is_too_long_keeps_its_splice(recognizer: Recognizer) -> No
     once = recognizer.transcribe(pcm, exit=2)
     assert {chunk.final_exit for chunk in twice.chunks} == {None}
     assert (twice.text, twice.words) == (once.text, once.words)
+
+
+def test_a_budget_bounds_its_depth_and_counts_its_time(tmp_path: Path) -> None:
+    recognizer = Recognizer.load(write_fake_bundle(tmp_path / "roomy", Sizes(full_max_frames=750)))
+    pcm = noise(16_000 * 5)
+    twice = recognizer.transcribe(pcm, exit=3, second_pass=True, budget=Budget(max_exit=2))
+    assert {(chunk.exit, chunk.final_exit) for chunk in twice.chunks} == {(2, 2)}
+    clock = FakeClock()
+    monitor, engine = Monitor(3), FakeEngine(recognizer.engine, clock)
+    stream = Stream(
+        recognizer.bundle,
+        engine,
+        recognizer.tokens,
+        FixedPolicy(1),
+        chunk_frames=16,
+        controller=BudgetController(
+            Budget(max_exit=3),
+            [FixedPolicy(1)],
+            exits=3,
+            frame_seconds=0.04,
+            costs=SegmentCosts([1, 2, 3]),
+            clock=clock,
+        ),
+        monitor=monitor,
+        second_pass=FixedPolicy(3),
+    )
+    stream.feed(pcm)
+    stream.finish()
+    facts = monitor.snapshot()
+    assert engine.calls[-2:] == ["segment2", "segment3"]
+    assert facts["compute_seconds"] == pytest.approx(clock.now)
+    assert facts["compute_seconds"] > 2 * facts["chunk_seconds"]["sum"]  # the trunk alone
 
 
 def test_full_mode_has_none(recognizer: Recognizer) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge_asr.decoding.decoding import GreedyDecoding, Partial
 from edge_asr.errors import AudioError, NumericError, OptionError, StreamClosedError
 from edge_asr.exits.fixed import FixedPolicy
 from edge_asr.exits.stats import ExitStats
@@ -86,6 +87,27 @@ def test_partial_is_decided_text_and_then_what_exit_1_says(recognizer: Recognize
     assert grew
     transcript = stream.finish()
     assert stream.partial == transcript.text
+
+
+def test_nothing_new_is_not_decoded_again(recognizer: Recognizer) -> None:
+    class Counting(GreedyDecoding):
+        asked = 0
+
+        def partial(self, provisional: Any) -> Partial:
+            self.asked += 1
+            return super().partial(provisional)
+
+    decoding = Counting(recognizer.tokens.pieces)
+    stream = recognizer.stream(exit=2)
+    stream._decoding = decoding
+    texts = set()
+    for piece in np.split(noise(16_000 * 4), 200):  # 20 ms
+        stream.feed(piece)
+        texts.add(stream.partial)
+        assert stream.partial.startswith(stream.stable)
+        assert isinstance(stream.endpoint, bool)
+    assert len(texts) <= decoding.asked <= 4 / 0.32 + 4 / 0.64 + 2  # a step of the trunk, a decision
+    stream.finish()
 
 
 def test_the_splice_is_kept_only_if_asked_for(recognizer: Recognizer) -> None:
