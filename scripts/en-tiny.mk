@@ -8,7 +8,8 @@
 # Twelve hours of training by the clock, and what preparing, the teacher and calibration take; a slower machine makes
 # fewer updates in that time. The same command
 # goes on where it was cut off: what is finished is not done again, and a run that was cut off resumes. `make -n` shows
-# the commands. Left out are the second run's first eight minutes, which began it at another rate, and that the eighth
+# the commands. To rehearse it, give a few recordings as DATA, CONFIGS=FOLDER with shorter runs under the same names, and
+# hours-7=0.02 hours-8=0.02 hours-9=0.02 for what the voice reads. Left out are the second run's first eight minutes, which began it at another rate, and that the eighth
 # had its phone heads beside the model.
 
 SHELL := bash
@@ -21,18 +22,23 @@ needed := DATA DEV TEXT ARPA DICTIONARY NOISE OUT
 $(foreach name,$(needed),$(if $($(name)),,$(error $(name) is not given; needed are $(needed))))
 
 PYTHON ?= python
+CONFIGS ?= scripts/configs
+TEACHER ?= tiny.en
+hours-7 := 32
+hours-8 := 16
+hours-9 := 20
 LOCAL := OMP_NUM_THREADS=1 torchrun --nproc-per-node 2
 recordings := $(wildcard $(DATA)/train/*.jsonl)
 done = mkdir -p $(@D) && touch $@
 
 # $(call train,CONFIGURATION,PREPARED,STEP,WEIGHTS): one process; $(call meet,…): two that meet (optim.local_steps).
-run = scripts/train.py --config scripts/configs/$(1).yaml --data $(OUT)/$(2) --out $(OUT)/$(3) $(if $(4),--init $(OUT)/$(4))
+run = scripts/train.py --config $(CONFIGS)/$(1).yaml --data $(OUT)/$(2) --out $(OUT)/$(3) $(if $(4),--init $(OUT)/$(4))
 train = $(PYTHON) $(call run,$(1),$(2),$(3),$(4))
 meet = $(LOCAL) $(call run,$(1),$(2),$(3),$(4))
 # $(call mean,BEFORE,STEP,SHARE OF BEFORE,SHARE OF STEP)
 mean = $(PYTHON) scripts/average.py $(OUT)/$(1) $(OUT)/$(2)/last.pt --shares $(3) $(4) --out $(OUT)/$(2)/mean.pt
-# $(call read,NUMBER,HOURS,EARLIER NUMBERS): hibari reads sentences for words that neither recordings nor it itself said.
-read = $(PYTHON) scripts/synthesise.py $(TEXT) --engine hibari --hours $(2) --seed $(1) --out $(OUT)/spoken-$(1) --known $(recordings) $(foreach n,$(3),$(OUT)/spoken-$(n)/train/synthetic-hibari.jsonl)
+# $(call read,NUMBER,EARLIER NUMBERS): hibari reads sentences for words that neither recordings nor it itself said.
+read = $(PYTHON) scripts/synthesise.py $(TEXT) --engine hibari --hours $(hours-$(1)) --seed $(1) --out $(OUT)/spoken-$(1) --known $(recordings) $(foreach n,$(2),$(OUT)/spoken-$(n)/train/synthetic-hibari.jsonl)
 # $(call with,NUMBER): what was prepared of the recordings (linked, not copied), and what was read.
 link = test -d $(2) || { rm -rf $(2).partial && cp -al $(1) $(2).partial && mv $(2).partial $(2); }
 with = $(call link,$(OUT)/prepared,$(OUT)/prepared-$(1)) && $(PYTHON) scripts/prepare_data.py --from $(OUT)/spoken-$(1) --out $(OUT)/prepared-$(1) --speeds 1.0,0.9,1.1
@@ -45,7 +51,7 @@ $(OUT)/.prepared:
 	$(done)
 
 $(OUT)/.taught: $(OUT)/.prepared
-	$(PYTHON) scripts/teach.py --data $(OUT)/prepared --teacher tiny.en
+	$(PYTHON) scripts/teach.py --data $(OUT)/prepared --teacher $(TEACHER)
 	$(done)
 
 $(OUT)/1/.done: $(OUT)/.prepared
@@ -70,15 +76,15 @@ $(OUT)/5/.done: $(OUT)/4/.done
 
 # The sixth was not kept.
 $(OUT)/spoken-7/.done:
-	$(call read,7,32)
+	$(call read,7)
 	$(done)
 
 $(OUT)/spoken-8/.done: $(OUT)/spoken-7/.done
-	$(call read,8,16,7)
+	$(call read,8,7)
 	$(done)
 
 $(OUT)/spoken-9/.done: $(OUT)/spoken-8/.done
-	$(call read,9,20,7 8)
+	$(call read,9,7 8)
 	$(done)
 
 $(OUT)/.prepared-7: $(OUT)/spoken-7/.done $(OUT)/.prepared
