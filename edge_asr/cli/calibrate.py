@@ -115,7 +115,9 @@ def calibrate(
     results: dict[str, dict[str, Calibrated]] = {name: {} for name in prepared}
     for chunk in bundle.spec.chunk_names if chunks is None else [c.value for c in chunks]:
         with progress(f"chunk {chunk}", len(utterances)) as tick:
-            recordings = record_all(recognizer, utterances, chunk, cache=cache, tick=tick)
+            recordings = record_all(
+                recognizer, utterances, chunk, cache=cache, timed=rtf is not None, threads=threads, tick=tick
+            )
         costs = exit_costs(bundle, chunk) if rtf is None else exit_seconds(recordings, bundle.spec.frame_seconds)
         tokens, blank = recognizer.tokens, bundle.spec.tokens.blank
         for name, reader in prepared.items():

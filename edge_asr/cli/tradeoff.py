@@ -83,7 +83,14 @@ def tradeoff(
     def table_of(label: str, chosen: list[Any], corrupt: Corruption | None = None) -> ChunkTable:
         with progress(label, len(chosen)) as tick:
             recordings = record_all(
-                recognizer, chosen, chunk.value, cache=cache, condition=label, corrupt=corrupt, tick=tick
+                recognizer,
+                chosen,
+                chunk.value,
+                cache=cache,
+                condition=label,
+                corrupt=corrupt,
+                timed=False,
+                tick=tick,
             )
         tokens, blank = recognizer.tokens, spec.tokens.blank
         return ChunkTable(recordings, costs, tokens, blank, scorer(recordings, tokens, blank, prepared))

@@ -3,7 +3,7 @@
 Utterances of one speaker are alike, so resampling utterances would make intervals too narrow. Whole speakers are
 drawn with replacement instead (the cluster bootstrap; M. Bisani and H. Ney, "Bootstrap estimates for confidence
 intervals in ASR performance evaluation", ICASSP 2004, draw utterances). With few speakers the interval is itself
-rough.
+rough. A single speaker's utterances are drawn one by one: the interval then says nothing of other speakers.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ def rate_interval(
 ) -> tuple[float, float]:
     """The interval of an error rate, as fractions: the percentiles of the rate over resampled speakers.
 
+    Where there is one speaker, utterances are resampled.
+
     Args:
         counts: speaker and errors of each utterance.
         level: the interval's coverage.
@@ -36,9 +38,12 @@ def rate_interval(
         >>> round(low, 2), round(high, 2)
         (0.1, 0.3)
     """
+    rows = list(counts)
+    if len({speaker for speaker, _ in rows}) == 1:
+        rows = [(str(number), count) for number, (_, count) in enumerate(rows)]
     errors: dict[str, int] = {}
     words: dict[str, int] = {}
-    for speaker, count in counts:
+    for speaker, count in rows:
         errors[speaker] = errors.get(speaker, 0) + count.errors
         words[speaker] = words.get(speaker, 0) + count.reference
     if not errors:

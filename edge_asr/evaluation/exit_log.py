@@ -1,6 +1,6 @@
 """A recorded pass on disk: every exit's log-probabilities and stats, so that no sweep runs a model twice.
 
-One ``.npz`` file (NumPy's format, nothing pickled) for a data set and a chunk size:
+One ``.npz`` file (NumPy's format, nothing pickled) for each pass, named by a digest of all that its numbers depend on:
 ``header`` is JSON (what was run on what, and the utterances); ``log_probs`` (exits, frames, V), ``stats``
 (exits, frames, 4), ``chunks`` (K, 5) int64 with utterance, piece, index, first frame and valid frames of each
 chunk, ``seconds`` (K, exits).
@@ -8,8 +8,10 @@ chunk, ``seconds`` (K, exits).
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import platform
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +21,7 @@ import numpy as np
 
 from edge_asr.bundle.policy import graphs_digest
 from edge_asr.errors import DataError
-from edge_asr.evaluation.dataset import Utterance, identity
+from edge_asr.evaluation.dataset import Utterance, audio_identity, identity
 from edge_asr.evaluation.recording import Corruption, RecordedChunk, Recording, record
 from edge_asr.exits.stats import ChunkInfo
 from edge_asr.runtime.recognizer import Recognizer
@@ -35,6 +37,8 @@ def record_all(
     cache: Path | None = None,
     condition: str = "clean",
     corrupt: Corruption | None = None,
+    timed: bool = True,
+    threads: int = 1,
     tick: Callable[[], None] = lambda: None,
 ) -> list[Recording]:
     """Record a data set, or read it from a folder of logs if the same pass is there.
@@ -46,24 +50,25 @@ def record_all(
         cache: a folder for logs; None records anew and keeps nothing.
         condition: a name for what `corrupt` does; part of the log's name.
         corrupt: changes the audio first.
+        timed: the chunks' seconds matter: a log is read only if it was made on this machine with as many threads.
+        threads: of the recogniser; looked at only if `timed`.
         tick: called after each utterance.
 
     Raises:
         DataError: a log in the folder cannot be read.
         AudioNotFoundError, AudioError, OptionError, NumericError: as for `record`.
     """
-    spec = recognizer.bundle.spec
-    header = {
-        "format": FORMAT,
-        "graphs": graphs_digest(spec, recognizer.precision),
-        "data": identity(utterances),
-        "chunk": str(chunk),
-        "condition": condition,
-    }
+    header: dict[str, Any] = {}
     path = None
     if cache is not None:
-        name = f"{header['graphs'][:12]}-{header['data'][:12]}-{chunk}-{condition.replace(' ', '')}.npz"
-        path = cache / name
+        header = _header(recognizer, utterances) | {
+            "chunk": str(chunk),
+            "condition": condition,
+            "corruption": "" if corrupt is None else corrupt.identity,
+            "machine": machine(threads) if timed else "",
+        }
+        digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode()).hexdigest()
+        path = cache / f"{header['graphs'][:12]}-{chunk}-{condition.replace(' ', '')}-{digest[:16]}.npz"
         if path.is_file():
             return load_log(path, utterances, header)
     recordings = []
@@ -74,6 +79,31 @@ def record_all(
         path.parent.mkdir(parents=True, exist_ok=True)
         save_log(path, recordings, header)
     return recordings
+
+
+def _header(recognizer: Recognizer, utterances: Sequence[Utterance]) -> dict[str, Any]:
+    """What the log-probabilities of clean audio depend on, besides the chunk size."""
+    spec = recognizer.bundle.spec
+    fields = ("history", "look_ahead", "overlap", "step_frames", "tail_frames")
+    sizes = {name: getattr(spec.encoder, name) for name in fields}
+    return {
+        "format": FORMAT,
+        "graphs": graphs_digest(spec, recognizer.precision),
+        "encoder": sizes | {"full_max_frames": spec.chunks.full_max_frames},
+        "data": identity(utterances),
+        "audio": audio_identity(utterances),
+    }
+
+
+def machine(threads: int) -> str:
+    """What wall times depend on, as far as it is cheap to know: the machine's name, its processor, and the threads."""
+    processor = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        processor = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), processor)
+    except OSError:  # not Linux
+        pass
+    return f"{platform.node()}, {processor}, {os.cpu_count()} processors, {threads} threads"
 
 
 def save_log(path: Path, recordings: Sequence[Recording], header: Mapping[str, Any]) -> None:

@@ -59,6 +59,14 @@ class NoiseCorruption:
             raise OptionError(f"snr is {snr_db} dB: expected -40 to 80")
         self._clips, self._snr, self._seed = clips, snr_db, seed
 
+    @property
+    def identity(self) -> str:
+        """A digest of the clips, and the ratio and the seed."""
+        digest = hashlib.sha256()
+        for clip in self._clips:
+            digest.update(hashlib.sha256(clip.tobytes()).digest())
+        return f"noise {digest.hexdigest()}, {self._snr} dB, seed {self._seed}"
+
     def __call__(self, utterance: Utterance, pcm: Mono) -> Mono:
         """Gives the noisy audio, of the same length and without clipping."""
         if not len(pcm):

@@ -6,9 +6,10 @@ and any choice of exits can be looked up afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,8 +29,16 @@ from edge_asr.runtime.decided_chunk import DecidedChunk
 from edge_asr.runtime.encoder import EncoderStream
 from edge_asr.runtime.recognizer import Recognizer
 
-Corruption = Callable[[Utterance, Mono], Mono]
-"""Changes an utterance's audio, (N,) at the model's rate, and keeps its length."""
+
+class Corruption(Protocol):
+    """Changes an utterance's audio, (N,) at the model's rate, and keeps its length."""
+
+    @property
+    def identity(self) -> str:
+        """Names all that the change depends on besides the utterance; a recorded pass is kept under it."""
+
+    def __call__(self, utterance: Utterance, pcm: Mono) -> Mono:
+        """Gives the changed audio."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -37,6 +37,11 @@ class RoomCorruption:
         self._acoustics: Any = pyroomacoustics
         self._rate, self._seed = sample_rate, seed
 
+    @property
+    def identity(self) -> str:
+        """The simulator's version, the rate and the seed."""
+        return f"rooms of pyroomacoustics {self._acoustics.__version__}, {self._rate} Hz, seed {self._seed}"
+
     def response(self, name: str) -> Mono:
         """The room's impulse response for an utterance's id, with the direct sound first."""
         digest = hashlib.sha256(f"{self._seed}\t{name}".encode()).digest()

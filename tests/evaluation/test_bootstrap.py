@@ -26,6 +26,13 @@ def test_utterances_of_one_speaker_do_not_count_as_independent() -> None:
     assert by_speaker[1] - by_speaker[0] > 2 * (by_utterance[1] - by_utterance[0])
 
 
+def test_utterances_of_a_single_speaker_are_resampled() -> None:
+    counts = [("a", ErrorCount(hits=10 - i % 4, substitutions=i % 4)) for i in range(40)]
+    low, high = rate_interval(counts)
+    assert low < 0.15 < high
+    assert (low, high) == rate_interval([(f"u{i}", count) for i, (_, count) in enumerate(counts)])
+
+
 def test_one_speaker_and_none() -> None:
     assert rate_interval([("a", ErrorCount(hits=3, deletions=1))]) == (0.25, 0.25)
     with pytest.raises(DataError, match="no utterances"):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 
@@ -35,10 +36,12 @@ class Clip:
 def convert(utterance: Utterance, folder: Path) -> Clip:
     """Write an utterance's audio as WAV, once; nobody's reading, decoding or resampling is measured then.
 
+    The file is named by the id, percent-encoded, so that no two ids share one.
+
     Raises:
         AudioNotFoundError, AudioError: the audio is not there, or not audio.
     """
-    path = folder / f"{utterance.id.replace('/', '_')}.wav"
+    path = folder / f"{quote(utterance.id, safe='')}.wav"
     if not path.exists():
         with AudioReader(utterance.audio) as reader:
             resampler = Resampler(reader.sample_rate, SAMPLE_RATE)

@@ -119,7 +119,8 @@ class Journal:
         if len(whole) < len(content):  # the last line was being written when the run was killed
             with self._path.open("r+b") as file:
                 file.truncate(len(whole))
-        for number, line in enumerate(whole.decode("utf-8", errors="replace").splitlines(), start=1):
+        lines = whole.decode("utf-8", errors="replace").split("\n")[:-1]  # not splitlines: answers may hold U+2028
+        for number, line in enumerate(lines, start=1):
             try:
                 entry = json.loads(line)
                 name = entry["system"]

@@ -27,7 +27,7 @@ class Row:
         about: model, engine, settings.
         version: of its package.
         wer: word error rate, as a fraction.
-        wer_low, wer_high: its 95 % interval over speakers.
+        wer_low, wer_high: its 95 % interval over speakers, or over utterances if there is one speaker.
         rtf: CPU seconds per second of audio, user and system, all threads.
         ratio: `rtf` over that of the reference system; None if that is missing.
         wall_rtf: seconds per second of audio.
@@ -173,7 +173,7 @@ def as_markdown(comparison: Comparison) -> str:
     lines += ["", *(f"- **{row.name}**: {row.about} ({row.version})" for row in c.rows)]
     if c.failures:
         lines += ["", "Not measured:", "", *(f"- **{name}**: {reason}" for name, reason in c.failures.items())]
-    lines += ["", METHOD, ""]
+    lines += ["", f"{METHOD}\n{INTERVALS if c.speakers > 1 else ONE_SPEAKER}", ""]
     return "\n".join(lines)
 
 
@@ -182,5 +182,7 @@ by all before the next one, in an order that changes; one utterance is heard bef
 16 kHz PCM: reading and resampling are not measured. CPU seconds are user and system time of all threads during the
 recogniser's own call. Peak memory is the whole process's, interpreter and libraries included. Load is from the start of
 the process, imports included, with files in the disk cache. Both sides of the word error rate go through one
-normaliser (`edge_asr/evaluation/normaliser.py`): numbers and titles spelled out, A to Z and apostrophes inside words.
-Intervals resample speakers."""
+normaliser (`edge_asr/evaluation/normaliser.py`): numbers and titles spelled out, A to Z and apostrophes inside
+words."""
+INTERVALS = "Intervals resample speakers."
+ONE_SPEAKER = "There is one speaker: intervals resample utterances, and say nothing of other speakers."

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import wave
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from edge_asr.errors import DataError, OptionError
-from edge_asr.evaluation.peers.contest import Clip, Contest
+from edge_asr.evaluation.dataset import Utterance
+from edge_asr.evaluation.peers.contest import Clip, Contest, convert
 from edge_asr.evaluation.peers.journal import Journal
 from edge_asr.evaluation.peers.report import Comparison, as_markdown, compare
 from edge_asr.evaluation.peers.system import System
@@ -31,6 +33,14 @@ def test_clips_are_what_every_recogniser_can_read(clips: list[Clip]) -> None:
     with wave.open(str(clips[0].path)) as file:
         assert (file.getframerate(), file.getnchannels(), file.getsampwidth()) == (16_000, 1, 2)
     assert clips[0].seconds == pytest.approx(0.1, abs=0.01)
+
+
+def test_no_two_ids_share_a_clip(clips: list[Clip], tmp_path: Path) -> None:
+    audio = clips[0].utterance.audio
+    ids = ("a/b", "a_b", "a%2Fb", "..")
+    paths = [convert(Utterance(name, audio, "ONE"), tmp_path).path for name in ids]
+    assert len(set(paths)) == len(ids)
+    assert {path.parent for path in paths} == {tmp_path}
 
 
 def test_everyone_hears_everything_in_changing_order(
@@ -99,6 +109,27 @@ def test_it_goes_on_where_it_was_interrupted(
     before = len(asked())
     contest(systems, clips, tmp_path / "out", fake_worker).run()
     assert len(asked()) == before  # nothing to do
+
+
+def test_answers_with_unicode_line_separators_are_read_again(
+    clips: list[Clip], make_system: Make, fake_worker: list[str], tmp_path: Path
+) -> None:
+    system = make_system("a", text="ONE\u2028TWO\u0085")
+    contest([system], clips, tmp_path / "out", fake_worker).run()
+    again = contest([system], clips, tmp_path / "out", fake_worker)
+    assert {answer.text for answer in again.journal.answers("a").values()} == {"ONE\u2028TWO\u0085"}
+
+
+def test_the_report_says_what_intervals_resample(
+    clips: list[Clip], make_system: Make, fake_worker: list[str], tmp_path: Path
+) -> None:
+    run = contest([make_system("b")], clips, tmp_path / "out", fake_worker)
+    run.run()
+    result = comparison(run)
+    assert as_markdown(result).endswith("Intervals resample speakers.\n")
+    alone = as_markdown(replace(result, speakers=1))
+    assert "There is one speaker: intervals resample utterances" in alone
+    assert "resample speakers" not in alone
 
 
 def test_one_that_failed_is_tried_again(
