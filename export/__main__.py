@@ -24,7 +24,9 @@ from edge_asr.errors import DataError, EdgeAsrError
 from edge_asr.model.config import SIDE
 from edge_asr.model.frontend import HOP
 from edge_asr.model.model import two_speed
+from edge_asr.training.phones import TABLE
 from edge_asr.training.weights import load_weights, save_weights
+from export.bundle_lm import check_lm, copy_to_bundle, kept_lm
 from export.card import model_card
 from export.lm import main as lm_main
 from export.parity import check_parity
@@ -55,8 +57,11 @@ def export_bundle(
     audio: Path | None = None,
     keep: tuple[str, ...] = (),
     overlap: int = SIDE,
+    lm: Path | None = None,
 ) -> None:
     """Exports weights to a bundle at ``out``, which is replaced only when the parity check has passed.
+
+    A language model that the replaced bundle had is kept, with what its card says of it.
 
     Args:
         weights: a checkpoint (its averaged weights) or a ``.safetensors`` file.
@@ -66,14 +71,18 @@ def export_bundle(
         audio: recording for the parity check.
         keep: precisions to keep in the bundle (both are always checked); all if empty.
         overlap: frames on either side of a chunk that deeper segments compute along with it; even.
+        lm: a language-model file to put in; None keeps that of the bundle that is replaced, if it has one.
 
     Raises:
-        DataError: weights that can't be read, or a bundle that differs from torch.
+        DataError: weights that can't be read, a bundle that differs from torch, or a language model in other phones.
+        LanguageModelError: the language model's file isn't sound.
         OptionError: an overlap that can't be.
     """
     model, tokenizer, notes = load_weights(weights)
     two_speed(model)  # says what a bundle can hold
     model.overlapping(overlap)
+    lm = lm or kept_lm(out)
+    language_model = None if lm is None else check_lm(lm, TABLE if model.config.phones else None)
     options = BundleOptions(name=name, overlap=overlap)
     part = out.with_name(out.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
@@ -88,7 +97,7 @@ def export_bundle(
             chunk = "full" if p.chunk is None else f"{40 * p.chunk} ms"
             console.print(
                 f"{p.precision}, {chunk}: posteriors within {p.largest:.1e}, "
-                f"same best token in {p.agreement:.2%} of frames"
+                f"same best token in {p.agreement:.2%} of frames, {p.token_errors:.1%} of tokens differ"
             )
         for precision in ("int8", "float32"):
             if keep and precision not in keep:
@@ -97,6 +106,10 @@ def export_bundle(
         (part / "README.md").write_text(
             model_card(model.config, options, exits, share, parity, notes), encoding="utf-8"
         )
+        if language_model is not None:
+            described = copy_to_bundle(language_model, part, options.language)
+            unknown = "" if described else "; say in README.md what its text was, and under which licence"
+            console.print(f"language model: {lm}{unknown}")
     except BaseException:
         shutil.rmtree(part, ignore_errors=True)
         raise
@@ -126,6 +139,9 @@ def main(arguments: list[str] | None = None) -> int:
         default=SIDE,
         help="frames of 40 ms on either side of a chunk that run along with it (default: %(default)s)",
     )
+    parser.add_argument(
+        "--lm", type=Path, help="language-model file to put in (default: that of the bundle that is replaced)"
+    )
     parser.add_argument("--weights", type=Path, help="write the float weights here (bfloat16) and export those")
     args = parser.parse_args(arguments)
     warnings.filterwarnings("ignore")
@@ -150,6 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
             audio=args.audio,
             keep=tuple(args.keep),
             overlap=args.overlap,
+            lm=args.lm,
         )
     except EdgeAsrError as error:
         console.print(f"error: {error}", markup=False)

@@ -23,13 +23,31 @@ CORPORA = {
 }
 
 
-def _corpora(notes: dict[str, Any]) -> list[str]:
-    names = notes.get("corpora") or {}
+def _credits(corpora: dict[str, float]) -> list[str]:
     lines = []
-    for name, hours in names.items():
+    for name, hours in corpora.items():
         licence = next((text for key, text in CORPORA.items() if name.startswith(key)), "licence not recorded")
         lines.append(f"- `{name}`, {hours:.2f} h: {licence}")
-    return lines or ["- not recorded"]
+    return lines
+
+
+def _corpora(notes: dict[str, Any]) -> list[str]:
+    """The last run's corpora, then those of the runs before it, as far as the weights record them."""
+    own, earlier = notes.get("corpora") or {}, notes.get("earlier") or []
+    lines = _credits(own) or ["- not recorded"]
+    if not earlier:
+        return lines
+    name = next((f"`{run['name']}`" for run in reversed(earlier) if run.get("name")), "a model of unrecorded name")
+    lines += ["", f"Training went on from {name}: what that was trained on, and under which licences, holds here too."]
+    before = {corpus: hours for run in earlier for corpus, hours in (run.get("corpora") or {}).items()}
+    lines += _credits({corpus: hours for corpus, hours in before.items() if corpus not in own})
+    unknown = sum(not run.get("corpora") for run in earlier)
+    if unknown:
+        lines += [
+            "",
+            f"The corpora of {unknown} of its {len(earlier)} runs are not recorded; its model card names them.",
+        ]
+    return lines
 
 
 def _teacher(runs: list[dict[str, Any]]) -> str:
@@ -70,7 +88,7 @@ def model_card(
     chunks = list(exits[0]["macs_per_second"])
     checks = [
         f"| {p.precision} | {'full' if p.chunk is None else 40 * p.chunk} "
-        f"| {p.largest:.1e} | {p.variation:.4f} | {p.agreement:.4f} |"
+        f"| {p.largest:.1e} | {p.variation:.4f} | {p.agreement:.4f} | {p.token_errors:.4f} |"
         for p in parity
     ]
     runs = lineage(notes)
@@ -100,8 +118,8 @@ def model_card(
             "## Agreement with torch",
             "Posteriors of the runtime on this bundle against the torch model, on a sample recording; the worst exit.",
             "",
-            "| precision | chunk (ms) | largest difference | mean total variation | same best token |",
-            "| --- | --- | --- | --- | --- |",
+            "| precision | chunk (ms) | largest difference | mean total variation | same best token | token errors |",
+            "| --- | --- | --- | --- | --- | --- |",
             *checks,
             "",
             "## Training data",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from edge_asr.bundle.bundle import Bundle, sha256_of
+from edge_asr.bundle.bundle import Bundle
 from edge_asr.decoding.lexicon import SPECIALS
 from edge_asr.decoding.lm_file import write_lm_file
 from edge_asr.decoding.ngram import FORMAT, MAX_ORDER, MIN_BACKOFF_BITS, SPECIAL_WORDS, NgramModel
 from edge_asr.errors import DataError, EdgeAsrError
 from edge_asr.training.phones import TABLE, VARIANTS, Pronunciations
 from export.arpa import Arpa, Order, read_arpa
-from export.tries import build_trie, phone_arrays
+from export.bundle_lm import add_to_bundle, counts_of, describe
+from export.tries import build_trie, in_capitals, phone_arrays
 
 BLOCKS = (256, 64, 16, 4, 1)
 
@@ -28,7 +28,7 @@ Ints = npt.NDArray[np.int64]
 def convert(
     arpa: Arpa, out: Path, pronunciations: Pronunciations | None = None, variants: int = VARIANTS
 ) -> dict[str, Any]:
-    """Writes a language-model file.
+    """Writes a language-model file. Its words are in capitals, as models spell.
 
     Args:
         arpa: The model. Unigrams are kept exactly, and so are other values if there are at most 256 (128).
@@ -41,14 +41,15 @@ def convert(
         many words have a pronunciation.
 
     Raises:
-        DataError: For a model that the format can't hold.
+        DataError: For a model that the format can't hold, or with words that differ in case alone.
         OptionError: For fewer than one variant.
     """
     order = len(arpa.orders)
     if order > MAX_ORDER:
         raise DataError(f"the model is of order {order}; allowed: 1 to {MAX_ORDER}")
-    ids, letters, counts = build_trie(arpa.vocabulary)
-    words = len(set(arpa.vocabulary) - set(SPECIAL_WORDS)) + SPECIALS
+    vocabulary = in_capitals(arpa.vocabulary)
+    ids, letters, counts = build_trie(vocabulary)
+    words = len(set(vocabulary) - set(SPECIAL_WORDS)) + SPECIALS
     shift = 32 - max(1, (words - 1).bit_length())
     prob_bits = min(8, shift - MIN_BACKOFF_BITS)
     backoff_bits = min(8, shift - prob_bits)
@@ -96,7 +97,7 @@ def convert(
     header: dict[str, Any] = {"format": FORMAT, "order": order, "words": words, "block": block, "counts": sizes}
     header["steps"] = steps
     if pronunciations is not None:
-        plain = ((int(ids[i]), word) for i, word in enumerate(arpa.vocabulary) if word not in SPECIAL_WORDS)
+        plain = ((int(ids[i]), word) for i, word in enumerate(vocabulary) if word not in SPECIAL_WORDS)
         ways = {place: said for place, word in plain if (said := pronunciations.say(word, variants))}
         header |= {"phones": TABLE, "pronounced": len(ways)}
         arrays |= phone_arrays(ways, arrays["probs_1"])
@@ -157,35 +158,6 @@ def nearest(levels: npt.NDArray[Any], values: npt.NDArray[Any]) -> Ints:
     return np.searchsorted((levels[1:] + levels[:-1]) / 2, values).astype(np.int64)
 
 
-def add_to_bundle(lm: Path, bundle: Path) -> None:
-    """Lists a language-model file, which lies in a bundle's directory, in its ``bundle.json``."""
-    manifest = bundle / "bundle.json"
-    try:
-        fields = json.loads(manifest.read_text(encoding="utf-8"))
-        fields["lm"] = {"file": lm.name}
-        fields["files"][lm.name] = {"bytes": lm.stat().st_size, "sha256": sha256_of(lm)}
-        partial = manifest.with_name(manifest.name + ".partial")
-        partial.write_text(json.dumps(fields, indent=1) + "\n", encoding="utf-8")
-        partial.replace(manifest)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{manifest}: can't be extended: {error!r}") from error
-
-
-HEADING = "## Language model"
-
-
-def describe(bundle: Path, file: Path, counts: str, about: str) -> None:
-    """Says in the bundle's model card what the language model was made of; an earlier description is replaced."""
-    card = bundle / "README.md"
-    text = card.read_text(encoding="utf-8") if card.exists() else f"# {bundle.name}\n"
-    before, _, rest = text.partition(f"\n{HEADING}\n")
-    after = rest.partition("\n## ")
-    tail = f"\n## {after[2]}" if after[1] else ""
-    size = f"`{file.name}`, {file.stat().st_size / 1e6:.1f} MB: {counts}."
-    section = f"\n{HEADING}\n{size}\n{about or 'Its text is not described.'}\n"
-    card.write_text(before.rstrip("\n") + "\n" + section + tail, encoding="utf-8")
-
-
 def main(arguments: list[str] | None = None) -> int:
     """The command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m export lm", description=__doc__)
@@ -206,7 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise DataError(f"--out {str(out)!r}: there is no directory {str(out.parent)!r}")
         said = Pronunciations.read(args.pronunciations) if args.pronunciations else None
         header = convert(read_arpa(args.arpa), out, said, args.variants)
-        counts = ", ".join(f"{count:,} {n}-grams" for n, count in enumerate(header["counts"], start=1))
+        counts = counts_of(header["counts"])
         if args.bundle:
             add_to_bundle(out, args.bundle)
             describe(args.bundle, out, counts, args.about)

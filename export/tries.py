@@ -60,6 +60,28 @@ def breadth_first(ways: Sequence[bytes]) -> tuple[Bytes, Bytes, list[int]]:
     return np.frombuffer(bytes(labels), np.uint8), np.frombuffer(bytes(counts), np.uint8), order
 
 
+def in_capitals(vocabulary: Sequence[str]) -> tuple[str, ...]:
+    """Gives words in capitals, as models spell them; ``<unk>``, ``<s>`` and ``</s>`` stay.
+
+    Raises:
+        DataError: If two words are the same then.
+
+    Example:
+        >>> in_capitals(["<s>", "the", "Sea"])
+        ('<s>', 'THE', 'SEA')
+    """
+    before: dict[str, str] = {}
+    for word in vocabulary:
+        capitals = word if word in SPECIAL_WORDS else word.upper()
+        if capitals in before:
+            raise DataError(
+                f"the words {before[capitals]!r} and {word!r} are both {capitals!r} in capitals, as models spell; "
+                "count the n-grams once more, on a text in capitals"
+            )
+        before[capitals] = word
+    return tuple(before)
+
+
 def build_trie(vocabulary: tuple[str, ...]) -> tuple[npt.NDArray[np.int64], Bytes, Bytes]:
     """Builds the letter trie.
 

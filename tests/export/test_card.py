@@ -34,6 +34,23 @@ def test_teachers_are_disclosed(notes: dict[str, Any], said: str) -> None:
     assert said in card(notes)
 
 
+def test_corpora_of_the_model_that_was_fine_tuned_are_credited() -> None:
+    start = {"librispeech-train-clean-5": 5.31, "own": 9.0}
+    earlier = [
+        {"updates": 1, "minutes": 1.0, "teacher": False},
+        {"updates": 2, "minutes": 1.0, "teacher": False, "name": "en-tiny", "corpora": start},
+    ]
+    text = card({"step": 5, "corpora": {"own": 0.17}, "earlier": earlier})
+    assert "Training went on from `en-tiny`: what that was trained on" in text
+    assert "`librispeech-train-clean-5`, 5.31 h: LibriSpeech (Panayotov et al. 2015), CC BY 4.0" in text
+    assert text.count("- `own`") == 1
+    assert "The corpora of 1 of its 2 runs are not recorded" in text
+    assert "are not recorded" not in card({"step": 5, "corpora": {"own": 0.17}, "earlier": earlier[1:]})
+    assert "went on from" not in card({"step": 5, "corpora": start})
+    old = card({"step": 5, "corpora": {"own": 0.17}, "earlier": earlier[:1]})
+    assert "from a model of unrecorded name: what that was trained on" in old
+
+
 def test_corpora_are_credited() -> None:
     text = card(TAUGHT | {"corpora": {"librispeech-train-clean-5": 5.31, "own": 1.0}})
     assert "`librispeech-train-clean-5`, 5.31 h: LibriSpeech (Panayotov et al. 2015), CC BY 4.0" in text

@@ -115,6 +115,17 @@ def test_models_that_the_format_can_not_hold(tmp_path: Path) -> None:
         convert(read_arpa(arpa), tmp_path / "out.lm")
 
 
+def test_words_are_in_capitals_as_models_spell(tmp_path: Path) -> None:
+    arpa = write_arpa(tmp_path / "toy.arpa")
+    convert(read_arpa(arpa), tmp_path / "upper.lm")
+    arpa.write_text(arpa.read_text().lower())
+    convert(read_arpa(arpa), tmp_path / "lower.lm")
+    assert (tmp_path / "lower.lm").read_bytes() == (tmp_path / "upper.lm").read_bytes()
+    arpa = write_arpa(tmp_path / "toy.arpa", words=("The", "sea", "the"))
+    with pytest.raises(DataError, match=r"'The' and 'the' are both 'THE' in capitals.*a text in capitals"):
+        convert(read_arpa(arpa), tmp_path / "both.lm")
+
+
 def test_the_trie_counts_its_words() -> None:
     ids, letters, counts = build_trie(("<unk>", "<s>", "</s>", *WORDS))
     assert sorted(ids.tolist()) == list(range(len(WORDS) + 3))
