@@ -35,20 +35,25 @@ def save_weights(path: Path, model: AsrModel, tokenizer: Tokenizer, notes: dict[
 
 
 def lineage(notes: dict[str, Any]) -> list[dict[str, Any]]:
-    """The runs that weights come from, oldest first: updates, minutes, and the teacher (True if it was not said which).
+    """The runs that weights come from, oldest first.
+
+    Each with its name, updates, minutes, hours of each corpus, and the teacher (True if it was not said which). Older
+    weights lack the names and corpora of runs before their last one.
 
     Args:
         notes: what ``load_weights`` gives.
 
     Example:
-        >>> lineage({"step": 10, "elapsed": 90.0})
-        [{'updates': 10, 'minutes': 1.5, 'teacher': False}]
+        >>> lineage({"step": 10, "elapsed": 90.0, "config": {"name": "own"}, "corpora": {"mine": 0.5}})
+        [{'name': 'own', 'updates': 10, 'minutes': 1.5, 'teacher': False, 'corpora': {'mine': 0.5}}]
     """
     if "step" not in notes:
         return list(notes.get("earlier", []))
     taught = notes.get("config", {}).get("optim", {}).get("teacher", 0.0) > 0
     teacher = taught and (notes.get("taught_by") or True)
-    run = {"updates": notes["step"], "minutes": round(notes.get("elapsed", 0.0) / 60, 1), "teacher": teacher}
+    minutes = round(notes.get("elapsed", 0.0) / 60, 1)
+    run = {"name": notes.get("config", {}).get("name", ""), "updates": notes["step"], "minutes": minutes}
+    run |= {"teacher": teacher, "corpora": notes.get("corpora", {})}
     return [*notes.get("earlier", []), run]
 
 

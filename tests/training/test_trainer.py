@@ -164,6 +164,9 @@ def test_weights_know_the_runs_they_come_from(trained: Path, prepared: Path, tmp
     model, tokenizer, notes = load_weights(trained / "last.pt")
     first = lineage(notes)
     assert [(run["updates"], run["teacher"]) for run in first] == [(60, False)]
+    assert first[0]["name"] == VALUES["name"]  # for the credits of models that go on from it
+    assert first[0]["corpora"] == notes["corpora"]
+    assert notes["corpora"]
     values = VALUES | {"optim": VALUES["optim"] | {"steps": 3}}
     start: dict[str, Any] = {"init": model.state_dict(), "tokenizer": tokenizer, "earlier": first}
     Trainer(TrainConfig.from_dict(values), prepared, tmp_path / "more", **start).run()
