@@ -32,10 +32,13 @@ TRAIN, SCORE = (Path(__file__).with_name(name) for name in ("train.py", "score.p
 
 
 def finished(arm: Arm, folder: Path) -> bool:
-    """Whether the arm's schedule has ended."""
-    if not (folder / "last.pt").exists() or read_result(folder) is None:
+    """Whether the arm's schedule has ended and its last weights have been scored."""
+    result = read_result(folder)
+    if not (folder / "last.pt").exists() or result is None:
         return False
     saved, optim = read_checkpoint(folder / "last.pt"), arm.config.optim
+    if result.step != saved["step"]:  # killed between the last checkpoint and its scoring
+        return False
     return bool(saved["elapsed"] >= 60 * optim.minutes if optim.minutes else saved["step"] >= optim.steps)
 
 

@@ -3,36 +3,45 @@
     python scripts/prepare_data.py --from DATA --out PREPARED [--speeds 0.9,1.0,1.1] [--noise noise/esc10.tar]
 
 DATA holds `<split>/<corpus>.tar` with `<corpus>.jsonl` beside it. Corpora in LibriSpeech layout need no tar:
-    lhotse download librispeech -p mini_librispeech DIR
+    lhotse download librispeech --mini DIR
     python scripts/prepare_data.py --librispeech DIR/LibriSpeech --out PREPARED
 Your own recordings, for fine-tuning (docs/guides/fine-tuning.md); a part is held back:
     python scripts/prepare_data.py --recordings MY-RECORDINGS --out PREPARED
-Safe to interrupt: what is finished is not done again.
+Safe to interrupt: what is finished and has not changed is not done again.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import tarfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from lhotse import CutSet
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from edge_asr.errors import DataError, EdgeAsrError
+from edge_asr.errors import DataError, EdgeAsrError, OptionError
 from edge_asr.evaluation.normaliser import comparable
 from edge_asr.model.logmel import LogMel
 from edge_asr.training.data.corpus import AUDIO_SUFFIXES, read_corpus
-from edge_asr.training.data.features import cache_features, read_audio, utterance_mels
+from edge_asr.training.data.features import (
+    cache_features,
+    feature_path,
+    read_audio,
+    replace_file,
+    utterance_mels,
+)
 from edge_asr.training.data.recordings import split_recordings, write_manifest
-from edge_asr.training.data.unpack import Prepared, find_pairs, unpack
+from edge_asr.training.data.unpack import Prepared, find_pairs, sha256, unpack
 from edge_asr.training.phones import Pronunciations
 
 LONGEST = 20  # seconds: phases[].max_seconds, unless a configuration says otherwise
@@ -45,11 +54,27 @@ def _cache(folder: Path, path: Path, speed: float) -> str:
 
 
 def _noise(tar: Path, out: Path, console: Console) -> int:
-    folder = out / "noise"
-    if not (folder / "noise.npy").exists():
-        with tarfile.open(tar) as archive:
-            archive.extractall(folder, filter="data")
-        clips = sorted(p for p in folder.rglob("*") if p.suffix in AUDIO_SUFFIXES)
+    """Caches noise clips, unless those of this archive are there; older caches don't say whose they are."""
+    cache, source, digest = out / "noise" / "noise.npy", out / "noise" / "noise.sha256", sha256(tar)
+    if not cache.exists() or (source.exists() and source.read_text() != digest):
+        cache.parent.mkdir(parents=True, exist_ok=True)
+        mels = _clips(tar, cache.parent, console)
+        part = cache.with_name(cache.name + ".part")
+        with part.open("wb") as file:
+            np.save(file, np.concatenate(mels))
+        os.replace(part, cache)
+        replace_file(source, digest.encode())
+    return len(np.load(cache, mmap_mode="r"))
+
+
+def _clips(tar: Path, scratch: Path, console: Console) -> list[npt.NDArray[np.float16]]:
+    with TemporaryDirectory(dir=scratch) as folder:
+        try:
+            with tarfile.open(tar) as archive:
+                archive.extractall(folder, filter="data")
+        except (tarfile.TarError, OSError) as error:
+            raise DataError(f"noise archive {str(tar)!r} cannot be unpacked: {error}") from error
+        clips = sorted(p for p in Path(folder).rglob("*") if p.suffix in AUDIO_SUFFIXES)
         if not clips:
             raise DataError(f"noise archive {str(tar)!r} holds no audio ({', '.join(AUDIO_SUFFIXES)})")
         logmel = LogMel()
@@ -59,13 +84,24 @@ def _noise(tar: Path, out: Path, console: Console) -> int:
                 mels.append(utterance_mels(logmel, read_audio(str(clip))))
             except DataError as error:
                 console.print(f"left out: {error}")
-        if not mels:
-            raise DataError(f"noise archive {str(tar)!r}: none of its {len(clips)} clips can be read")
-        np.save(folder / "noise.npy", np.concatenate(mels))
-    return len(np.load(folder / "noise.npy", mmap_mode="r"))
+    if not mels:
+        raise DataError(f"noise archive {str(tar)!r}: none of its {len(clips)} clips can be read")
+    return mels
+
+
+def _speeds(text: str) -> list[float]:
+    try:
+        speeds = [float(part) for part in text.split(",")]
+    except ValueError:
+        speeds = []
+    if not speeds or not all(0.5 <= speed <= 2 for speed in speeds):
+        raise OptionError(f"--speeds is {text!r}; allowed: numbers from 0.5 to 2 with commas between them")
+    return speeds
 
 
 def _librispeech(root: Path, out: Path) -> list[Prepared]:
+    if not root.is_dir():
+        raise DataError(f"folder {str(root)!r} does not exist")
     result = []
     for folder in sorted(p for p in root.iterdir() if p.is_dir() and next(p.rglob("*.trans.txt"), None)):
         split = "train" if folder.name.startswith("train") else "dev" if folder.name.startswith("dev") else "test"
@@ -110,19 +146,21 @@ def main() -> int:
         "--speeds", default="1.0", help="comma-separated factors for the training part (default: %(default)s)"
     )
     parser.add_argument(
-        "--noise", type=Path, help="tar of noise clips; relative to --from (default: noise/*.tar there)"
+        "--noise", type=Path, help="tar of noise clips (default: the first noise/*.tar in the folder of data)"
     )
     parser.add_argument("--pronunciations", type=Path, help="dictionary in CMUdict's format, for optim.phones")
     parser.add_argument("--jobs", type=int, default=2)
     args = parser.parse_args()
     console = Console()
     try:
+        speeds = _speeds(args.speeds)
+        if args.noise and not args.noise.is_file():
+            raise DataError(f"noise archive {str(args.noise)!r} does not exist")
         if args.pronunciations:
             known = len(Pronunciations.read(args.pronunciations).words)
             args.out.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(args.pronunciations, args.out / "pronunciations.dict")
             console.print(f"pronunciations: {known:,} words")
-        speeds = [float(s) for s in args.speeds.split(",")]
         if args.data:
             corpora = [unpack(s, t, m, args.out, console.print) for s, t, m in find_pairs(args.data)]
         elif args.librispeech:
@@ -135,12 +173,7 @@ def main() -> int:
             futures = [
                 (
                     c,
-                    pool.submit(
-                        _cache,
-                        args.out / c.split / c.name,
-                        args.out / "features" / f"{c.split}-{c.name}-{s:.1f}.f16",
-                        s,
-                    ),
+                    pool.submit(_cache, args.out / c.split / c.name, feature_path(args.out, c.split, c.name, s), s),
                 )
                 for c, s in sorted(jobs, key=lambda job: -job[0].hours)
             ]

@@ -3,7 +3,8 @@
     python scripts/teach.py --data PREPARED --teacher tiny.en [--about TEXT] [--corpora a,b] [--jobs 2]
 
 PREPARED is what scripts/prepare_data.py wrote; the teacher is a Whisper model for faster-whisper, a name or a folder.
-Safe to interrupt: corpora that are finished are not done again.
+Safe to interrupt: corpora that are finished and have not changed are not done again. Another teacher needs PREPARED's
+folder `teacher` removed first.
 """
 
 from __future__ import annotations
@@ -50,7 +51,8 @@ def main() -> int:
         picked = np.random.default_rng(0).permutation(len(cuts))[:SAMPLE]
         teacher = WhisperTeacher(args.teacher, threads=args.jobs)
         recordings = (cuts[i].recording.sources[0].source for i in picked)
-        measure(teacher, recordings, folder / "statistics.json", args.about or f"Whisper {Path(args.teacher).name}")
+        name = Path(args.teacher).name
+        measure(teacher, recordings, folder / "statistics.json", args.about or f"Whisper {name}", name)
         console = Console()
         with ProcessPoolExecutor(args.jobs) as pool, Progress(console=console) as progress:
             task = progress.add_task("teacher states", total=sum(hours.values()))

@@ -1,6 +1,6 @@
 """Trains a model; run the same command again to go on after any interruption.
 
-    python scripts/train.py --config scripts/configs/en-tiny.yaml --data PREPARED --out RUN [--init
+    python scripts/train.py --config scripts/configs/mini.yaml --data PREPARED --out RUN [--init
     WEIGHTS] [--device cuda]
 
 PREPARED is what scripts/prepare_data.py wrote. Ctrl-C saves and stops. Several GPUs, or processes, share each batch:
@@ -96,6 +96,8 @@ def main() -> int:
         try:
             device = local_device(args.device)
             trainer = Trainer(config, args.data, args.out, device=device, parallel=parallel, **start)
+            if trainer.finished and parallel.leads:
+                print(f"run {str(args.out)!r} was finished before, after {trainer.step} updates", file=sys.stderr)
             trainer.run(save_minutes=args.save_minutes, dev_minutes=args.dev_minutes)
         finally:
             parallel.close()

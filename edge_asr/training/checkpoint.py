@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,11 @@ import torch
 from edge_asr.errors import DataError
 from edge_asr.model.config import ModelConfig
 from edge_asr.model.model import AsrModel
+from edge_asr.training.config import Phase, TrainConfig
 from edge_asr.training.tokenizer import Tokenizer
+
+MAY_CHANGE = ("data.dev", "data.dev_utterances", "optim.minutes", "optim.steps", "optim.precision")
+"""Options that a resumed run may have another value of: its length, how it rounds, what it is scored on."""
 
 
 def save_checkpoint(path: Path, values: dict[str, Any]) -> None:
@@ -41,3 +47,37 @@ def load_model(path: Path) -> tuple[AsrModel, Tokenizer, dict[str, Any]]:
     except (KeyError, RuntimeError) as error:
         raise DataError(f"checkpoint {str(path)!r} does not fit its own configuration: {error}") from error
     return model.eval(), Tokenizer(bytes(values["tokenizer"].numpy().tobytes())), values
+
+
+def changes(saved: dict[str, Any], config: TrainConfig) -> list[str]:
+    """How a run's configuration differs from the one that its checkpoint was trained with, but for `MAY_CHANGE`.
+
+    Args:
+        saved: what ``TrainConfig.to_dict`` gave; options that are younger than it had their defaults.
+        config: of the run now.
+
+    Returns:
+        ``option was A, is B`` each. The model's sizes are not looked at.
+    """
+    now, found = config.to_dict(), []
+    if (then := saved.get("seed", now["seed"])) != now["seed"]:
+        found.append(f"seed was {then!r}, is {now['seed']!r}")
+    for section in ("data", "augment", "optim"):
+        default = asdict(type(getattr(config, section))())
+        for name, value in now[section].items():
+            then = saved.get(section, now[section]).get(name, default[name])
+            if then != value and f"{section}.{name}" not in MAY_CHANGE:
+                found.append(f"{section}.{name} was {then!r}, is {value!r}")
+    phases = [asdict(Phase()) | phase for phase in saved.get("phases", now["phases"])]
+    phases = [{name: phase[name] for name in asdict(Phase())} for phase in phases]
+    if phases != list(now["phases"]):
+        found.append(f"phases were {phases!r}, are {list(now['phases'])!r}")
+    return found
+
+
+def digest(state: dict[str, torch.Tensor]) -> str:
+    """SHA-256 of weights, by name."""
+    result = hashlib.sha256()
+    for name, tensor in sorted(state.items()):
+        result.update(name.encode() + tensor.detach().cpu().numpy().tobytes())
+    return result.hexdigest()

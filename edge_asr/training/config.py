@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from edge_asr.errors import OptionError
 from edge_asr.model.config import ModelConfig
+from edge_asr.training.fields import checked
 
 T = TypeVar("T")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -24,7 +25,12 @@ def _build(cls: type[T], values: Any, where: str) -> T:
     known = {f.name for f in fields(cls)}  # type: ignore[arg-type]
     for name in values:
         _require(name in known, f"{where}.{name}", values[name], "one of " + ", ".join(sorted(known)))
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    return cls(**checked(cls, values, where))
+
+
+def _are_shares(shares: dict[int, float]) -> bool:
+    """Whether one of the keys can be drawn: none has a negative share, and not all have 0."""
+    return all(share >= 0 for share in shares.values()) and sum(shares.values()) > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +63,7 @@ class Phase:
         _require(self.splice >= 0, "phases.splice", self.splice, "0 or more")
         _require(0 <= self.patterns <= 1, "phases.patterns", self.patterns, "0 to 1")
         _require(all(n >= 1 for n in self.depths), "phases.depths", self.depths, "numbers of exits from 1")
+        _require(not self.depths or _are_shares(self.depths), "phases.depths", self.depths, "shares from 0, not all 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +176,8 @@ class OptimConfig:
         ema: decay of the averaged weights that are evaluated and exported.
         chunks: chunk size in frames (0 for full) → share of batches.
         look_ahead: R in frames → share of batches.
-        exit_weights: loss weight of each exit; all alike if empty.
+        exit_weights: loss weight of each exit; all alike if empty. Batches that are scored on the first exits alone
+            (``depths``) or on a splice alone (``patterns``: the first weight) need a weight above 0 there.
         consistency: weight of CR-CTC (arXiv 2410.05101). Above 0 a batch holds two augmented views of each utterance,
             and each exit's posteriors of one view are drawn to those of the other. The paper uses 0.2, and 2.5 times
             as much masking in time.
@@ -215,7 +223,12 @@ class OptimConfig:
     def __post_init__(self) -> None:
         _require(self.optimizer in ("adamw", "muon"), "optim.optimizer", self.optimizer, "adamw, muon")
         _require(self.precision in PRECISIONS, "optim.precision", self.precision, ", ".join(PRECISIONS))
+        _require(self.minutes >= 0, "optim.minutes", self.minutes, "above 0, or 0 to follow steps")
         _require(self.minutes > 0 or self.steps > 0, "optim.steps", self.steps, "above 0 unless minutes is")
+        for name in ("peak_lr", "muon_lr", "head_lr", "warmup_steps", "weight_decay"):
+            _require(getattr(self, name) >= 0, f"optim.{name}", getattr(self, name), "0 or more")
+        _require(0 <= self.beta2 < 1, "optim.beta2", self.beta2, "0 to below 1")
+        _require(self.clip > 0, "optim.clip", self.clip, "above 0")
         _require(self.batch_seconds >= 1, "optim.batch_seconds", self.batch_seconds, "at least 1")
         _require(0 <= self.hold < 1, "optim.hold", self.hold, "0 to below 1")
         _require(0 <= self.ema < 1, "optim.ema", self.ema, "0 to below 1")
@@ -226,7 +239,11 @@ class OptimConfig:
             "even numbers of frames, 0 for full",
         )
         _require(all(r >= 0 for r in self.look_ahead), "optim.look_ahead", self.look_ahead, "0 or more frames")
-        _require(self.head_lr >= 0, "optim.head_lr", self.head_lr, "0 or more")
+        for name in ("chunks", "look_ahead"):
+            shares = getattr(self, name)
+            _require(_are_shares(shares), f"optim.{name}", shares, "shares from 0, not all 0")
+        weights = self.exit_weights
+        _require(all(w >= 0 for w in weights), "optim.exit_weights", weights, "0 or more each")
         _require(self.local_steps >= 1, "optim.local_steps", self.local_steps, "1 or more")
         _require(self.consistency >= 0, "optim.consistency", self.consistency, "0 or more")
         _require(self.distillation >= 0, "optim.distillation", self.distillation, "0 or more")
@@ -255,7 +272,11 @@ class TrainConfig:
     seed: int = 1
 
     def __post_init__(self) -> None:
+        _require(self.seed >= 0, "seed", self.seed, "0 or more")
         ends = [p.until for p in self.phases]
+        _require(
+            bool(ends) and ends == sorted(ends) and ends[-1] == 1.0, "phases", ends, "ascending ends, the last 1.0"
+        )
         depths = [depth for p in self.phases for depth in p.depths]
         _require(all(d <= self.model.exits for d in depths), "phases.depths", depths, f"1 to {self.model.exits}")
         chosen = self.optim.teacher_exits
@@ -269,16 +290,19 @@ class TrainConfig:
             self.model.phones > 0 or not self.optim.phones, "optim.phones", self.optim.phones, "0, or model.phones"
         )
         _require(self.data.teacher or not self.optim.teacher, "optim.teacher", self.optim.teacher, "0, or data.teacher")
-        _require(
-            bool(ends) and ends == sorted(ends) and ends[-1] == 1.0,
-            "phases",
-            ends,
-            "ascending ends, the last 1.0",
+        weights, exits = self.optim.exit_weights, self.model.exits
+        allowed = f"{exits} numbers, one an exit, or none"
+        _require(len(weights) in (0, exits), "optim.exit_weights", weights, allowed)
+        # The first exits, or a splice in the first one's place, may be all that a batch is scored on.
+        fewest = min(
+            1 if p.patterns else min((n for n, share in p.depths.items() if share), default=exits) for p in self.phases
         )
+        allowed = f"not all 0 up to exit {fewest}, as phases.depths or phases.patterns ask for it alone"
+        _require(not weights or sum(weights[:fewest]) > 0, "optim.exit_weights", weights, allowed)
 
     @classmethod
     def from_dict(cls, values: Any, model: ModelConfig | None = None) -> TrainConfig:
-        """Builds and validates a run from parsed YAML.
+        """Builds and validates a run from parsed YAML or JSON; OptionError names a wrong entry.
 
         Args:
             values: a mapping.
@@ -292,16 +316,17 @@ class TrainConfig:
         base = {} if model is None else model.to_dict()
         for name in ("name", "model"):
             _require(name in values or (name == "model" and bool(base)), name, None, "must be given")
-        sizes = values.get("model", {})
+        sizes, phases = values.get("model", {}), values.get("phases", [{}])
         _require(isinstance(sizes, dict), "model", sizes, "a mapping")
+        _require(isinstance(phases, list | tuple), "phases", phases, "a list")
         return cls(
             name=str(values["name"]),
-            model=ModelConfig.from_dict(base | sizes),
+            model=ModelConfig.from_dict(base | checked(ModelConfig, sizes, "model")),
             data=_build(DataConfig, values.get("data", {}), "data"),
             augment=_build(AugmentConfig, values.get("augment", {}), "augment"),
             optim=_build(OptimConfig, values.get("optim", {}), "optim"),
-            phases=tuple(_build(Phase, p, "phases") for p in values.get("phases", [{}])),
-            seed=int(values.get("seed", 1)),
+            phases=tuple(_build(Phase, p, "phases") for p in phases),
+            seed=checked(cls, {"seed": values.get("seed", 1)})["seed"],
         )
 
     @classmethod

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edge_asr.errors import OptionError
+from edge_asr.errors import DataError, OptionError
 from edge_asr.model.layers import pick
 from edge_asr.model.model import AsrModel
 from edge_asr.training.batch import Batch
@@ -97,13 +97,23 @@ class Learner:
         } | {name: head.state_dict() for name, head in self.heads.items()}
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Goes back to a state."""
-        self.model.load_state_dict(state["model"])
-        self.ema = {name: p.to(self.device) for name, p in state["ema"].items()}
-        for name, head in self.heads.items():
-            head.load_state_dict(state[name])
-        for (optimizer, _), values in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(values)
+        """Goes back to a state.
+
+        Raises:
+            DataError: it is one of other sizes, heads or optimisers.
+        """
+        try:
+            self.model.load_state_dict(state["model"])
+            self.ema = {name: p.to(self.device) for name, p in state["ema"].items()}
+            for name, head in self.heads.items():
+                head.load_state_dict(state[name])
+            for (optimizer, _), values in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(values)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise DataError(f"a saved state does not fit the run's model, heads and optimisers: {error}") from error
+        if self.working is not self.trained:  # the features' mean and deviation are not parameters
+            for copy, buffer in zip(self.working.buffers(), self.trained.buffers(), strict=True):
+                copy.copy_(buffer)
         self.step = state["step"]
 
     def averaged(self) -> AsrModel:

@@ -81,7 +81,7 @@ class PackSpec:
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise DataError(f"pack {str(folder)!r}: pack.json is not of format {FORMAT!r}")
         return cls(
-            _config(values["config"]),
+            TrainConfig.from_dict(values["config"]),
             base64.b64decode(values["tokenizer"]),
             tuple(values["pieces"]),
             values["shards"],
@@ -89,20 +89,6 @@ class PackSpec:
             tuple(values["mean"]),
             tuple(values["std"]),
         )
-
-
-def _config(values: dict[str, Any]) -> TrainConfig:
-    """A configuration from JSON, whose mappings have text keys where chunk sizes and depths are numbers."""
-
-    def numbers(mapping: dict[str, float]) -> dict[int, float]:
-        return {int(k): v for k, v in mapping.items()}
-
-    optim, phases = dict(values["optim"]), [dict(phase) for phase in values["phases"]]
-    for name in ("chunks", "look_ahead"):
-        optim[name] = numbers(optim[name])
-    for phase in phases:
-        phase["depths"] = numbers(phase["depths"])
-    return TrainConfig.from_dict(values | {"optim": optim, "phases": phases})
 
 
 def write_shards(

@@ -45,6 +45,16 @@ def append_csv(path: Path, row: dict[str, Any]) -> None:
         writer.writerow(row)
 
 
+def scored_step(out: Path) -> int | None:
+    """The updates before a run's last scoring, by its ``dev.csv``; None before there is one."""
+    try:
+        with (out / "dev.csv").open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return int(rows[-1]["step"])
+    except (OSError, IndexError):
+        return None
+
+
 class Reporter:
     """Shows loss per exit and speed on a terminal (or a line every 50 updates elsewhere), and appends to CSV files."""
 

@@ -16,7 +16,7 @@ from edge_asr.errors import DataError, OptionError
 from edge_asr.model.config import ModelConfig
 from edge_asr.model.model import AsrModel
 from edge_asr.training.batch import Batch
-from edge_asr.training.checkpoint import read_checkpoint, save_checkpoint
+from edge_asr.training.checkpoint import changes, digest, read_checkpoint, save_checkpoint
 from edge_asr.training.config import Phase, TrainConfig
 from edge_asr.training.crf import Bigram
 from edge_asr.training.data.augment import Augmenter
@@ -28,7 +28,7 @@ from edge_asr.training.dev_sets import DevSets
 from edge_asr.training.learner import Learner
 from edge_asr.training.parallel import Parallel
 from edge_asr.training.phones import TABLE, Pronunciations
-from edge_asr.training.progress import Moment, Reporter
+from edge_asr.training.progress import Moment, Reporter, scored_step
 from edge_asr.training.scoring import Score
 from edge_asr.training.tokenizer import Tokenizer
 
@@ -49,11 +49,13 @@ class Trainer:
         parallel: the processes that train together, on one ``out``; this one alone by default. The first one saves.
 
     Raises:
-        OptionError: the model's phones are not those of the pronunciations that ``optim.phones`` asks for.
-        DataError: the prepared folder lacks something, or ``out`` holds another run.
+        OptionError: the model's phones are not those of the pronunciations that ``optim.phones`` asks for, or ``out``
+            holds a run with other options (`checkpoint.MAY_CHANGE` may differ).
+        DataError: the prepared folder lacks something, or ``out`` holds a run of another model, on other recordings, or
+            from other weights.
 
     Example:
-        >>> config = TrainConfig.load(Path("scripts/configs/en-tiny.yaml"))  # doctest: +SKIP
+        >>> config = TrainConfig.load(Path("scripts/configs/mini.yaml"))  # doctest: +SKIP
         >>> Trainer(config, Path("prepared"), Path("run")).run()  # doctest: +SKIP
     """
 
@@ -120,6 +122,7 @@ class Trainer:
         self.dev = DevSets(config, prepared, self.tokenizer)
         self.phase, self.epoch, self.batch, self.elapsed = 0, 0, 0, 0.0
         self.stopped = False
+        self._init = digest(init) if init is not None else ""
         self._score_first = init is not None and saved is None
         if saved is not None:
             self._resume(saved)
@@ -146,10 +149,27 @@ class Trainer:
     def _resume(self, saved: dict[str, Any]) -> None:
         if ModelConfig.from_dict(saved["config"]["model"]) != self.config.model:  # older ones lack options of today
             raise DataError(f"checkpoint in {str(self.out)!r} holds a model of other sizes: choose another folder")
+        if found := changes(saved["config"], self.config):
+            raise OptionError(f"checkpoint in {str(self.out)!r} was trained with other options: {'; '.join(found)}")
+        hours, then = self._hours(), saved.get("corpora", {})
+        for name in sorted(hours.keys() | then.keys()) if then else ():
+            if abs(hours.get(name, 0.0) - then.get(name, 0.0)) > 1e-6:
+                raise DataError(
+                    f"checkpoint in {str(self.out)!r} learned from other recordings: {then.get(name, 0.0):.3f} h of "
+                    f"corpus {name!r}, now {hours.get(name, 0.0):.3f} h; choose another folder"
+                )
+        if self._init and saved.get("init", self._init) != self._init:
+            raise DataError(
+                f"checkpoint in {str(self.out)!r} did not start from the weights that are given: leave them out to go "
+                "on with it, or choose another folder"
+            )
         self.learner.load_state(saved)
-        self.earlier = saved.get("earlier", [])
+        self.earlier, self._init = saved.get("earlier", []), saved.get("init", self._init)
         for name in ("phase", "epoch", "batch", "elapsed"):
             setattr(self, name, saved[name])
+
+    def _hours(self) -> dict[str, float]:
+        return {name: sum(c.duration for c in cuts) / 3600 for name, cuts in self.loader.corpora.items()}
 
     def save(self) -> None:
         """Writes ``last.pt``, if this process leads."""
@@ -161,8 +181,9 @@ class Trainer:
             | {
                 "tokenizer": torch.frombuffer(bytearray(self.tokenizer.model), dtype=torch.uint8),
                 "config": self.config.to_dict(),
-                "corpora": {name: sum(c.duration for c in cuts) / 3600 for name, cuts in self.loader.corpora.items()},
+                "corpora": self._hours(),
                 "earlier": self.earlier,
+                "init": self._init,
                 "taught_by": self.taught_by,
                 "phase": self.phase,
                 "epoch": self.epoch,
@@ -183,6 +204,11 @@ class Trainer:
         return min(1.0, self.elapsed / (60 * optim.minutes) if optim.minutes else self.step / optim.steps)
 
     @property
+    def finished(self) -> bool:
+        """Whether the schedule has come to its end."""
+        return self.progress >= 1.0
+
+    @property
     def moment(self) -> Moment:
         """Where the run stands."""
         return Moment(self.step, self.phase, self.epoch, self.elapsed, self.progress)
@@ -197,15 +223,15 @@ class Trainer:
         return self.config.phases[self.phase]
 
     def _stream(self) -> Iterator[tuple[Phase, Batch]]:
-        while self.progress < 1.0:
+        while not self.finished:
             phase, number = self._phase(), self.phase
             ahead = AHEAD if self.learner.device.type == "cuda" else 0
             with closing(prefetched(self.loader.epoch(phase, self.phase, self.epoch, self.batch), ahead)) as batches:
                 for batch in batches:
+                    self.batch += 1  # before it is trained on: whoever saves meanwhile has trained on it
                     yield phase, batch
-                    self.batch += 1
                     self._phase()
-                    if self.phase != number or self.progress >= 1.0:
+                    if self.phase != number or self.finished:
                         break
                 else:
                     self.epoch, self.batch = self.epoch + 1, 0
@@ -216,6 +242,8 @@ class Trainer:
 
     def run(self, *, save_minutes: float = 3.0, dev_minutes: float = 6.0, reporter: Reporter | None = None) -> None:
         """Trains to the end of the schedule, or until SIGINT or SIGTERM, saving on the way.
+
+        A run that had come to its end is not touched; it is only scored, if it was killed before that.
 
         Args:
             save_minutes: between checkpoints.
@@ -231,6 +259,10 @@ class Trainer:
         saved = scored = last = time.monotonic()
         try:
             with reporter if leads else nullcontext():
+                if self.finished:
+                    if leads and scored_step(self.out) != self.step:
+                        reporter.dev(self.moment, self.evaluate())
+                    return
                 if leads and self._score_first and dev_minutes:
                     reporter.dev(self.moment, self.evaluate())  # what there was before
                     last = time.monotonic()
@@ -253,7 +285,6 @@ class Trainer:
                         reporter.dev(self.moment, self.evaluate())
                         scored = time.monotonic()
                     # Saving and scoring count as training time: the clock is the schedule.
-                self.batch += 1 if self.stopped else 0
                 self.learner.meet()
                 self.save()
                 if leads and not self.stopped:

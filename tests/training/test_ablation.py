@@ -15,6 +15,7 @@ import yaml
 from edge_asr.errors import OptionError
 from edge_asr.model.registry import ENCODERS
 from edge_asr.training.ablation import Result, as_markdown, merge, read_arms, read_result
+from edge_asr.training.checkpoint import save_checkpoint
 from edge_asr.training.scoring import Score
 from tests.decoding.toy_lm import toy_model
 from tests.training.corpora import WORDS
@@ -133,6 +134,22 @@ def test_a_list_runs_branches_and_is_not_run_twice(prepared: Path, tmp_path: Pat
     assert fourth.returncode == 0, fourth.stderr
     assert (again := read_result(out / "pure")) is not None
     assert len(again.searched["dev-tones"].errors) == 1
+
+
+def test_an_arm_killed_before_its_last_scoring_is_not_finished(tmp_path: Path) -> None:
+    from scripts.ablate import finished
+
+    (arm,) = read_arms(write(tmp_path / "arms.yaml", {"a": {"optim": VALUES["optim"] | {"steps": 4}}}))
+    values = {"model": {}, "config": arm.config.to_dict(), "elapsed": 9.0}
+    assert not finished(arm, tmp_path)
+    rows = "step,elapsed,corpus,wer1,wer2\n0,0.0,dev,1.0,1.0\n"
+    (tmp_path / "dev.csv").write_text(rows)  # what the weights that it starts from gave
+    save_checkpoint(tmp_path / "last.pt", values | {"step": 4})
+    assert not finished(arm, tmp_path)
+    (tmp_path / "dev.csv").write_text(rows + "4,9.0,dev,0.5,0.4\n")
+    assert finished(arm, tmp_path)
+    save_checkpoint(tmp_path / "last.pt", values | {"step": 3})
+    assert not finished(arm, tmp_path)
 
 
 def test_an_arm_that_fails_ends_the_list(prepared: Path, tmp_path: Path, repository: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from edge_asr.training.config import TrainConfig
 
 
 def test_shipped_configurations_are_valid(repository: Path) -> None:
-    files = sorted((repository / "scripts" / "configs").glob("en-*.yaml"))
-    assert files
+    configs = repository / "scripts" / "configs"
+    files = [*sorted(configs.glob("en-*.yaml")), configs / "mini.yaml"]
+    assert len(files) > 1
     for file in files:
         config = TrainConfig.load(file)
         assert TrainConfig.from_dict(yaml.safe_load(yaml.safe_dump(_plain(config.to_dict())))) == config
@@ -57,11 +59,53 @@ def _plain(value: Any) -> Any:
             "teacher_exits",
         ),
         ([], "mapping"),
+        ({"name": "x", "model": {}, "seed": -1}, "seed is -1"),
+        ({"name": "x", "model": {}, "seed": 1.5}, r"seed is 1\.5; allowed: a whole number"),
+        ({"name": "x", "model": {"dim": "wide"}}, r"model\.dim is 'wide'; allowed: a whole number"),
+        ({"name": "x", "model": {}, "optim": {"peak_lr": "fast"}}, r"optim\.peak_lr is 'fast'; allowed: a number"),
+        ({"name": "x", "model": {}, "optim": {"peak_lr": float("nan")}}, "peak_lr is nan"),
+        ({"name": "x", "model": {}, "optim": {"peak_lr": -0.1}}, "peak_lr is -0.1"),
+        ({"name": "x", "model": {}, "optim": {"steps": True}}, "steps is True; allowed: a whole number"),
+        ({"name": "x", "model": {}, "optim": {"optimizer": 3}}, "optimizer is 3; allowed: a text"),
+        ({"name": "x", "model": {}, "optim": {"minutes": -5}}, r"optim\.minutes is -5"),
+        ({"name": "x", "model": {}, "optim": {"chunks": {8: 0}}}, r"optim\.chunks is \{8: 0\.0\}; allowed: shares"),
+        ({"name": "x", "model": {}, "optim": {"chunks": {8: 2, 16: -1}}}, "allowed: shares"),
+        ({"name": "x", "model": {}, "optim": {"look_ahead": {}}}, "look_ahead is {}; allowed: shares"),
+        ({"name": "x", "model": {}, "optim": {"chunks": 8}}, "chunks is 8; allowed: a mapping"),
+        ({"name": "x", "model": {}, "optim": {"exit_weights": 1}}, "exit_weights is 1; allowed: a list"),
+        ({"name": "x", "model": {}, "optim": {"exit_weights": [1, 1]}}, "exit_weights .* allowed: 6 numbers"),
+        ({"name": "x", "model": {}, "optim": {"exit_weights": [0] * 6}}, "allowed: not all 0 up to exit 6"),
+        (
+            {"name": "x", "model": {}, "optim": {"exit_weights": [0, 0, 1, 1, 1, 1]}, "phases": [{"depths": {2: 1}}]},
+            "allowed: not all 0 up to exit 2",
+        ),
+        (
+            {"name": "x", "model": {}, "optim": {"exit_weights": [0, 1, 1, 1, 1, 1]}, "phases": [{"patterns": 0.5}]},
+            "allowed: not all 0 up to exit 1",
+        ),
+        ({"name": "x", "model": {}, "phases": [{"depths": {2: 0}}]}, r"phases\.depths is .* allowed: shares"),
+        ({"name": "x", "model": {}, "phases": [{"weights": None}]}, r"phases\.weights is None; allowed: a mapping"),
+        ({"name": "x", "model": {}, "phases": 3}, "phases is 3; allowed: a list"),
+        ({"name": "x", "model": {}, "data": {"teacher": 1}}, r"data\.teacher is 1; allowed: true or false"),
+        ({"name": "x", "model": {}, "augment": {"snr_db": [5]}}, r"snr_db is \[5\]; allowed: a list of 2"),
     ],
 )
 def test_wrong_configurations(values: Any, name: str) -> None:
     with pytest.raises(OptionError, match=name):
         TrainConfig.from_dict(values)
+
+
+def test_numbers_may_be_texts(repository: Path) -> None:
+    """YAML 1.1 reads 1e-3 as a text, and JSON makes texts of chunk sizes and depths."""
+    values = yaml.safe_load("{name: x, model: {}, optim: {peak_lr: 1e-3, steps: 1e4, batch_seconds: 80}}")
+    assert isinstance(values["optim"]["peak_lr"], str)
+    optim = TrainConfig.from_dict(values).optim
+    assert (optim.peak_lr, optim.steps, optim.batch_seconds) == (0.001, 10_000, 80.0)
+    assert (type(optim.steps), type(optim.batch_seconds)) == (int, float)
+    config = TrainConfig.load(repository / "scripts" / "configs" / "en-tiny.yaml")
+    assert config.optim.chunks
+    assert any(phase.depths for phase in config.phases)
+    assert TrainConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 def test_unreadable_file(tmp_path: Path) -> None:

@@ -106,6 +106,22 @@ def test_each_utterance_is_read_up_to_its_end(prepared: Path, run: Path) -> None
     assert found.wers == [1.0]  # nothing was read, so every word was missed
 
 
+def test_weights_without_a_checkpoint_know_their_run(
+    prepared: Path, run: Path, repository: Path, tmp_path: Path
+) -> None:
+    model, tokenizer, notes = load_weights(run / "last.pt")
+    assert notes["config"]["phases"][0]["depths"]
+    save_weights(tmp_path / "run.safetensors", model, tokenizer, notes)
+    done = score(repository, tmp_path / "run.safetensors", "--data", prepared)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("dev-tones, 8 utterances: ")
+
+
+def test_the_released_weights_say_what_they_are_scored_on(repository: Path) -> None:
+    _, _, notes = load_weights(repository / "models" / "en-tiny.safetensors")
+    assert TrainConfig.from_dict(notes["config"]).data.dev
+
+
 def test_weights_without_their_run_need_a_configuration(
     prepared: Path, run: Path, repository: Path, tmp_path: Path
 ) -> None:

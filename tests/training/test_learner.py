@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from edge_asr.errors import OptionError
+from edge_asr.errors import DataError, OptionError
 from edge_asr.model.model import AsrModel
 from edge_asr.model.registry import ENCODERS
 from edge_asr.training.config import Phase, TrainConfig
@@ -88,6 +88,24 @@ def test_many_small_updates_are_not_lost_in_bfloat16() -> None:
     moved = (weight.detach() - start).abs()
     assert 0 < moved.max() < 1e-3
     assert (moved > 0).float().mean() > 0.9
+
+
+def test_the_working_copy_has_a_saved_state_s_buffers() -> None:
+    """The frontend's mean and deviation are not parameters, and may be others than the store's of now."""
+    saved, resumed = (learner("splitformer-two-speed", "bfloat16") for _ in range(2))
+    saved.model.frontend.subsampling.mean.fill_(-3.0)
+    resumed.load_state(saved.state())
+    there = dict(resumed.working.named_buffers())
+    assert float(there["model.frontend.subsampling.mean"].mean()) == -3.0
+    for name, buffer in resumed.trained.named_buffers():
+        assert torch.equal(there[name], buffer), name
+
+
+def test_a_state_of_other_optimisers_is_refused() -> None:
+    exact = learner("splitformer-two-speed", "float32")
+    state = exact.state()
+    with pytest.raises(DataError, match="does not fit the run's model, heads and optimisers"):
+        exact.load_state(state | {"optimizers": state["optimizers"][:1]})
 
 
 def test_crf_asks_for_a_bigram() -> None:

@@ -22,7 +22,7 @@ from edge_asr.model.logmel import LOG_FLOOR
 from edge_asr.training.batch import Batch
 from edge_asr.training.config import DataConfig, Phase
 from edge_asr.training.data.augment import Augmenter, paced
-from edge_asr.training.data.features import MelStore
+from edge_asr.training.data.features import MelStore, feature_path
 from edge_asr.training.data.teacher import StateStore
 from edge_asr.training.phones import Pronunciations
 from edge_asr.training.tokenizer import Tokenizer
@@ -45,7 +45,7 @@ def read_part(prepared: Path, split: str, corpora: tuple[str, ...]) -> dict[str,
 
 def open_store(prepared: Path, split: str, corpora: list[str], speeds: tuple[float, ...]) -> MelStore:
     """The cached features of corpora at the given speeds."""
-    return MelStore([prepared / "features" / f"{split}-{name}-{speed:.1f}.f16" for name in corpora for speed in speeds])
+    return MelStore([feature_path(prepared, split, name, speed) for name in corpora for speed in speeds])
 
 
 def usable(cut: MonoCut, config: DataConfig) -> bool:
@@ -55,7 +55,10 @@ def usable(cut: MonoCut, config: DataConfig) -> bool:
 
 
 def epoch_cuts(corpora: dict[str, list[MonoCut]], phase: Phase, rng: np.random.Generator) -> list[MonoCut]:
-    """One epoch: each corpus as often as its weight says, a fractional rest as a random part."""
+    """One epoch: each corpus as often as its weight says, a fractional rest as a random part.
+
+    Each copy has an id of its own; its recording keeps the utterance's.
+    """
     chosen: list[MonoCut] = []
     for name, cuts in sorted(corpora.items()):
         weight = phase.weights.get(name, 1.0)
@@ -117,7 +120,7 @@ class Loader:
         """Loads, augments (where a generator is given; as many views as there are) and pads utterances."""
         augmenter, views = (self.augmenter, self.views) if rng is not None else (None, 1)
         speed = 1.0 if rng is None else float(rng.choice(self.config.speeds))  # one for all: lengths stay alike
-        clean = [torch.from_numpy(self.store.get(cut.id.split("#")[0], speed).astype(np.float32)) for cut in cuts]
+        clean = [torch.from_numpy(self.store.get(cut.recording.id, speed).astype(np.float32)) for cut in cuts]
         rows, pace = clean, 1.0
         if rng is not None and augmenter is not None:
             if augmenter.config.pace:
@@ -155,7 +158,7 @@ class Loader:
         states = torch.zeros(len(cuts), frames, self.states.dim)
         lengths = torch.zeros(len(cuts), dtype=torch.int64)
         for i, cut in enumerate(cuts):
-            found = self.states.get(cut.id.split("#")[0], speed)
+            found = self.states.get(cut.recording.id, speed)
             if found is not None:
                 lengths[i] = min(len(found), frames)
                 states[i, : lengths[i]] = torch.from_numpy(found[: lengths[i]])

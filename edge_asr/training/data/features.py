@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -18,7 +19,7 @@ from edge_asr.errors import DataError
 from edge_asr.model.logmel import SAMPLE_RATE, LogMel
 
 if TYPE_CHECKING:
-    from lhotse import CutSet
+    from lhotse import CutSet, MonoCut
 
 FRAME_SAMPLES, OVERLAP_SAMPLES = 640, 720
 
@@ -58,12 +59,32 @@ def utterance_mels(logmel: LogMel, pcm: npt.NDArray[np.float32]) -> npt.NDArray[
     return half
 
 
+def feature_path(prepared: Path, split: str, corpus: str, speed: float) -> Path:
+    """Where a prepared folder keeps the features of a corpus at a speed.
+
+    Example:
+        >>> feature_path(Path("prepared"), "train", "kathleen", 0.95).name
+        'train-kathleen-0.95.f16'
+    """
+    return prepared / "features" / f"{split}-{corpus}-{float(speed)}.f16"
+
+
+def fingerprint(cuts: Iterable[MonoCut]) -> str:
+    """SHA-256 over the id, the duration and the size of the audio file of every utterance, in any order."""
+    rows = []
+    for cut in cuts:
+        audio = Path(cut.recording.sources[0].source)
+        rows.append(json.dumps([cut.id, cut.duration, audio.stat().st_size if audio.exists() else 0]))
+    return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
+
+
 def cache_features(
     cuts: CutSet, path: Path, speed: float = 1.0, tick: Callable[[float], None] = lambda _: None
 ) -> None:
     """Writes ``path`` (raw float16 rows) and ``path`` + ``.json`` (id → first row, rows); finished ones are left alone.
 
-    The index is renamed into place last: an interrupted run begins that file again.
+    The index is renamed into place last: an interrupted run begins that file again. ``path`` + ``.source`` holds the
+    recordings' fingerprint: others under the same ids are done again. Older files without one are believed.
 
     Args:
         cuts: a corpus.
@@ -71,11 +92,13 @@ def cache_features(
         speed: speed perturbation factor.
         tick: called with the seconds of audio done after each utterance.
     """
-    index_path = path.with_name(path.name + ".json")
+    index_path, source_path = (path.with_name(path.name + suffix) for suffix in (".json", ".source"))
+    source = fingerprint(cuts)
     if index_path.exists():
-        index = json.loads(index_path.read_text())
-        if set(index) == {cut.id for cut in cuts}:
+        known = source_path.read_text() if source_path.exists() else source
+        if known == source and set(json.loads(index_path.read_text())) == {cut.id for cut in cuts}:
             return
+        index_path.unlink()  # what it says is over
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     logmel, index, row = LogMel(), {}, 0
@@ -87,13 +110,23 @@ def cache_features(
             row += len(mels)
             tick(cut.duration)
     os.replace(part, path)
-    part_index = index_path.with_name(index_path.name + ".part")
-    part_index.write_text(json.dumps(index))
-    os.replace(part_index, index_path)
+    replace_file(source_path, source.encode())
+    replace_file(index_path, json.dumps(index).encode())
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Writes a file whole or not at all; a hard link to what was there before keeps it."""
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    os.replace(part, path)
 
 
 class MelStore:
     """Cached features of several corpora, read through memory maps.
+
+    Raises:
+        DataError: a file is missing or does not fit its index, or two corpora have different audio under one id. The
+            same audio may be in both, as LibriSpeech's parts hold the smaller ones of mini-LibriSpeech.
 
     Example:
         >>> store = MelStore([Path("cache/kathleen-1.0.f16")])  # doctest: +SKIP
@@ -116,13 +149,21 @@ class MelStore:
                 )
             key = path.stem.rsplit("-", 1)[1]
             for name, (first, n) in index.items():
-                self._index[f"{name}@{key}"] = (len(self._maps), first, n)
+                other = self._index.setdefault(f"{name}@{key}", (len(self._maps), first, n))
+                if other[0] < len(self._maps) and not np.array_equal(self._rows(other), rows[first : first + n]):
+                    raise DataError(
+                        f"feature file {str(path)!r} and one before it have different audio under the id {name!r}: "
+                        "ids must be unique over all corpora of a run"
+                    )
             self._maps.append(rows)
+
+    def _rows(self, place: tuple[int, int, int]) -> npt.NDArray[np.float16]:
+        which, first, n = place
+        return self._maps[which][first : first + n]
 
     def get(self, name: str, speed: float = 1.0) -> npt.NDArray[np.float16]:
         """Features (T, 80) of one utterance; KeyError where it was not cached."""
-        which, first, n = self._index[f"{name}@{speed:.1f}"]
-        return self._maps[which][first : first + n]
+        return self._rows(self._index[f"{name}@{float(speed)}"])
 
     def __len__(self) -> int:
         return len(self._index)
@@ -139,10 +180,9 @@ class MelStore:
         chosen = np.random.default_rng(seed).permutation(len(names))[:sample]
         total, square, count = np.zeros(80), np.zeros(80), 0
         for i in chosen:
-            which, first, n = self._index[names[i]]
-            mels = self._maps[which][first : first + n].astype(np.float64)
+            mels = self._rows(self._index[names[i]]).astype(np.float64)
             total += mels.sum(axis=0)
             square += (mels * mels).sum(axis=0)
-            count += n
+            count += len(mels)
         mean = total / count
         return mean.astype(np.float32), np.sqrt(np.maximum(square / count - mean * mean, 1e-4)).astype(np.float32)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edge_asr.errors import DataError, MissingExtraError
-from edge_asr.training.data.features import FRAME_SAMPLES, read_audio
+from edge_asr.training.data.features import FRAME_SAMPLES, fingerprint, read_audio, replace_file
 
 Float = npt.NDArray[np.float32]
 STEPS = 24.0  # quantiser's steps in a standard deviation; 8 bits reach ±5.3 of them
@@ -64,7 +64,7 @@ class WhisperTeacher:
         return mixed.astype(np.float32)
 
 
-def measure(teacher: Teacher, audio: Iterable[str], path: Path, about: str = "") -> None:
+def measure(teacher: Teacher, audio: Iterable[str], path: Path, about: str = "", name: str = "") -> None:
     """Writes mean and standard deviation of each state, over recordings, to ``path`` (JSON); left alone if there.
 
     Args:
@@ -72,12 +72,23 @@ def measure(teacher: Teacher, audio: Iterable[str], path: Path, about: str = "")
         audio: names of recordings.
         path: the file to write.
         about: who the teacher is, for the cards of models that learn from it.
+        name: of the teacher; statistics under another name are refused.
+
+    Raises:
+        DataError: ``path`` has another teacher's statistics, or cannot be read.
     """
     if path.exists():
+        known = _statistics(path).get("name", "")
+        if known and name and known != name:
+            folder = str(path.parent)
+            raise DataError(
+                f"folder {folder!r} holds states of the teacher {known!r}, not of {name!r}: remove it first"
+            )
         return
-    rows = np.concatenate([teacher.states(read_audio(name)) for name in audio])
-    values = {"about": about, "mean": rows.mean(axis=0).tolist(), "std": rows.std(axis=0).clip(1e-3).tolist()}
-    _replace(path, json.dumps(values).encode())
+    rows = np.concatenate([teacher.states(read_audio(recording)) for recording in audio])
+    values = {"mean": rows.mean(axis=0).tolist(), "std": rows.std(axis=0).clip(1e-3).tolist()}
+    values = {"about": about, "name": name} | values
+    replace_file(path, json.dumps(values).encode())
 
 
 def cache_states(
@@ -85,7 +96,8 @@ def cache_states(
 ) -> None:
     """Writes ``path`` (raw int8 rows of normalised states) and ``path`` + ``.json`` (id → first row, rows).
 
-    Finished files are left alone; an interrupted run begins its file again. Utterances longer than 29 s are left out.
+    Finished files are left alone, unless the recordings have changed; an interrupted run begins its file again.
+    Utterances longer than 29 s are left out.
 
     Args:
         teacher: gives the states.
@@ -94,10 +106,15 @@ def cache_states(
         path: the file to write.
         tick: called with the seconds of audio done after each utterance.
     """
-    index_path = path.with_name(path.name + ".json")
+    index_path, cuts = path.with_name(path.name + ".json"), list(cuts)
+    source = fingerprint(cuts)
     if index_path.exists():
-        return
-    mean, std, _ = _statistics(statistics)
+        head = _index(path)
+        if head.get("source", source) == source and set(head["index"]) == {c.id for c in cuts if c.duration <= LONGEST}:
+            return
+        index_path.unlink()  # what it says is over
+    values = _statistics(statistics)
+    mean, std = (np.array(values[name], np.float32) for name in ("mean", "std"))
     part, index, row = path.with_name(path.name + ".part"), {}, 0
     with part.open("wb") as file:
         for cut in cuts:
@@ -108,7 +125,7 @@ def cache_states(
                 row += len(states)
             tick(cut.duration)
     os.replace(part, path)
-    _replace(index_path, json.dumps({"dim": len(mean), "index": index}).encode())
+    replace_file(index_path, json.dumps({"dim": len(mean), "source": source, "index": index}).encode())
 
 
 class StateStore:
@@ -124,17 +141,22 @@ class StateStore:
         self._maps: list[npt.NDArray[np.int8]] = []
         self._index: dict[str, tuple[int, int, int]] = {}
         for path in paths:
+            head = _index(path)
+            dim, index = head["dim"], head["index"]
             try:
-                head = json.loads(path.with_name(path.name + ".json").read_text())
-                dim, index = int(head["dim"]), head["index"]
                 rows = np.memmap(path, dtype=np.int8, mode="r").reshape(-1, dim)
-            except (OSError, ValueError, KeyError) as error:
+            except (OSError, ValueError) as error:
                 raise DataError(f"file of teacher states {str(path)!r} cannot be read: {error}") from error
             if sum(n for _, n in index.values()) != len(rows) or self.dim not in (0, dim):
                 raise DataError(f"file of teacher states {str(path)!r} does not fit its index or its neighbours")
             self.dim = dim
             for name, (first, n) in index.items():
-                self._index[name] = (len(self._maps), first, n)
+                other = self._index.setdefault(name, (len(self._maps), first, n))
+                if other[2] != n:
+                    raise DataError(
+                        f"file of teacher states {str(path)!r} and one before it have different audio under the id "
+                        f"{name!r}: ids must be unique over all corpora of a run"
+                    )
             self._maps.append(rows)
 
     @classmethod
@@ -147,7 +169,7 @@ class StateStore:
         store = cls(there)
         statistics = prepared / "teacher" / "statistics.json"
         if statistics.exists():
-            store.about = str(_statistics(statistics)[2])
+            store.about = str(_statistics(statistics).get("about", ""))
         return store
 
     def get(self, name: str, speed: float = 1.0) -> Float | None:
@@ -168,15 +190,17 @@ class StateStore:
         return mixed
 
 
-def _statistics(path: Path) -> tuple[Float, Float, str]:
+def _statistics(path: Path) -> dict[str, Any]:
+    return _json(path, "statistics of teacher states", ("mean", "std"))
+
+
+def _index(path: Path) -> dict[str, Any]:
+    return _json(path.with_name(path.name + ".json"), "file of teacher states", ("dim", "index"))
+
+
+def _json(path: Path, what: str, names: tuple[str, ...]) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text())
-        return np.array(values["mean"], np.float32), np.array(values["std"], np.float32), values.get("about", "")
-    except (OSError, ValueError, KeyError) as error:
-        raise DataError(f"statistics of teacher states {str(path)!r} cannot be read: {error}") from error
-
-
-def _replace(path: Path, data: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    part.write_bytes(data)
-    os.replace(part, path)
+        return dict(values) | {name: values[name] for name in names}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{what} {str(path)!r} cannot be read: {error!r}") from error

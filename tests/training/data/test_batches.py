@@ -13,7 +13,10 @@ from edge_asr.model.logmel import LOG_FLOOR
 from edge_asr.training.config import AugmentConfig, DataConfig, Phase
 from edge_asr.training.data.augment import Augmenter
 from edge_asr.training.data.batches import Loader, epoch_cuts, open_store, read_part
+from edge_asr.training.data.corpus import read_corpus
+from edge_asr.training.data.features import cache_features, feature_path
 from edge_asr.training.tokenizer import Tokenizer
+from tests.training.data.test_features import write_corpus
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +96,18 @@ def test_pace_changes_lengths_and_nothing_else(loader: Loader, prepared: Path) -
         ratios.add(round(ratio[0], 1))
     assert min(ratios) < 0.95
     assert max(ratios) > 1.1
+
+
+def test_an_id_may_hold_the_sign_between_id_and_copy(tmp_path: Path) -> None:
+    write_corpus(tmp_path / "x", 0)
+    manifest = tmp_path / "x" / "m.jsonl"
+    manifest.write_text(manifest.read_text().replace('"a"', '"take #1"'))
+    cuts = read_corpus(manifest)
+    cache_features(cuts, feature_path(tmp_path, "train", "x", 1.0))
+    store = open_store(tmp_path, "train", ["x"], (1.0,))
+    tokenizer = Tokenizer.train(["ONE TWO SIX TEN"] * 20, 12)
+    config = DataConfig(min_seconds=0.1)
+    loader = Loader({"x": list(cuts)}, store, tokenizer, None, config, batch_seconds=10.0, seed=3)
+    batches = list(loader.epoch(Phase(weights={"x": 8}), 0, 0))
+    assert [text for batch in batches for text in batch.texts] == ["ONE"] * 8
+    assert loader.collate(list(cuts), None).texts == ["ONE"]  # as dev samples are, without a copy's number

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile as sf
 import torch
 from lhotse import CutSet
 
@@ -13,7 +15,8 @@ from edge_asr.errors import DataError
 from edge_asr.model.config import ModelConfig
 from edge_asr.model.frontend import Frontend
 from edge_asr.training.data.batches import open_store
-from edge_asr.training.data.features import MelStore, read_audio, utterance_mels
+from edge_asr.training.data.corpus import read_corpus
+from edge_asr.training.data.features import MelStore, cache_features, feature_path, read_audio, utterance_mels
 
 
 def test_cached_features_give_the_frontend_s_frames(prepared: Path) -> None:
@@ -67,3 +70,46 @@ def test_the_end_is_padded_with_silence() -> None:
     mels = utterance_mels(LogMel(), np.full(650, 0.1, dtype=np.float32))
     assert mels.shape == (11, 80)
     assert np.allclose(mels[-1], LOG_FLOOR, atol=0.01)
+
+
+def write_corpus(folder: Path, seed: int, seconds: float = 0.5) -> CutSet:
+    """One recording, always under the same id."""
+    folder.mkdir(parents=True, exist_ok=True)
+    noise = 0.1 * np.random.default_rng(seed).standard_normal(int(16_000 * seconds))
+    sf.write(folder / "a.wav", noise, 16_000)
+    (folder / "m.jsonl").write_text(json.dumps({"id": "a", "audio": "a.wav", "text": "ONE"}) + "\n")
+    return read_corpus(folder / "m.jsonl")
+
+
+def test_an_id_stands_for_one_recording_over_all_corpora(tmp_path: Path) -> None:
+    paths = {name: feature_path(tmp_path, "train", name, 1.0) for name in ("one", "same", "other")}
+    for name, seed in (("one", 0), ("same", 0), ("other", 1)):
+        cache_features(write_corpus(tmp_path / name, seed), paths[name])
+    assert len(MelStore([paths["one"], paths["same"]])) == 1
+    with pytest.raises(DataError, match=r"train-other-1\.0\.f16.* different audio under the id 'a'"):
+        MelStore([paths["one"], paths["other"]])
+
+
+def test_each_speed_has_a_file_of_its_own(tmp_path: Path) -> None:
+    names = [feature_path(tmp_path, "train", "x", speed).name for speed in (0.9, 1, 1.1, 0.95)]
+    assert names == ["train-x-0.9.f16", "train-x-1.0.f16", "train-x-1.1.f16", "train-x-0.95.f16"]
+    cuts = write_corpus(tmp_path / "x", 0, seconds=2.0)
+    for speed in (0.9, 0.95):
+        cache_features(cuts, feature_path(tmp_path, "train", "x", speed), speed)
+    store = open_store(tmp_path, "train", ["x"], (0.9, 0.95))
+    assert len(store.get("a", 0.95)) < len(store.get("a", 0.9))
+
+
+def test_other_recordings_under_the_same_ids_are_cached_again(tmp_path: Path) -> None:
+    path = feature_path(tmp_path, "train", "x", 1.0)
+    cuts = write_corpus(tmp_path / "x", 0)
+    cache_features(cuts, path)
+    written = path.stat().st_mtime_ns
+    cache_features(cuts, path)
+    assert path.stat().st_mtime_ns == written
+    cache_features(write_corpus(tmp_path / "x", 1, seconds=0.8), path)
+    assert MelStore([path]).get("a").shape == (4 * 20 + 3, 80)
+    # An older cache does not say what it was made of: it is believed.
+    path.with_name(path.name + ".source").unlink()
+    cache_features(write_corpus(tmp_path / "x", 0), path)
+    assert MelStore([path]).get("a").shape == (4 * 20 + 3, 80)

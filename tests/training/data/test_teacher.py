@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -85,6 +86,42 @@ def test_an_interrupted_corpus_is_begun_again(tmp_path: Path, cuts: list[Any], c
     before = os.stat(path).st_mtime_ns
     cache_states(Stopped(), cuts, statistics, path)  # finished: not touched
     assert os.stat(path).st_mtime_ns == before
+
+
+def test_added_or_changed_recordings_are_asked_about_again(tmp_path: Path, cuts: list[Any], cached: Path) -> None:
+    statistics, path = cached / "teacher" / "statistics.json", cached / "teacher" / "tones.i8"
+    cache_states(Ramp(), [*cuts, cut(tmp_path, "c", 1.0)], statistics, path)
+    store = StateStore.open(cached, ["tones"])
+    assert store.get("c") is not None
+    cache_states(Ramp(), [cut(tmp_path, "a", 2.0), *cuts[1:]], statistics, path)
+    states = StateStore.open(cached, ["tones"]).get("a")
+    assert states is not None
+    assert len(states) == 50
+    # An older index does not say what it was made of: the ids alone are compared.
+    head = json.loads(path.with_name(path.name + ".json").read_text())
+    del head["source"]
+    path.with_name(path.name + ".json").write_text(json.dumps(head))
+    cache_states(Stopped(), [cut(tmp_path, "a", 1.0), *cuts[1:]], statistics, path)
+
+
+def test_another_teacher_is_refused(cuts: list[Any], cached: Path) -> None:
+    path, audio = cached / "teacher" / "other.json", [cuts[0].recording.sources[0].source]
+    measure(Ramp(), audio, path, "a ramp", "ramp")
+    measure(Stopped(), audio, path, "the same ramp", "ramp")  # finished: not asked
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="states of the teacher 'ramp', not of 'level': remove it first"):
+        measure(Ramp(), audio, path, "a level", "level")
+    assert path.read_bytes() == before
+    measure(Stopped(), audio, cached / "teacher" / "statistics.json", "a level", "level")  # older: says no name
+
+
+def test_an_id_stands_for_one_recording_over_all_corpora(tmp_path: Path, cuts: list[Any], cached: Path) -> None:
+    statistics = cached / "teacher" / "statistics.json"
+    cache_states(Ramp(), cuts[:1], statistics, cached / "teacher" / "same.i8")
+    StateStore.open(cached, ["tones", "same"])
+    cache_states(Ramp(), [cut(tmp_path, "a", 3.0)], statistics, cached / "teacher" / "other.i8")
+    with pytest.raises(DataError, match=r"other\.i8.* different audio under the id 'a'"):
+        StateStore.open(cached, ["tones", "other"])
 
 
 def test_what_is_not_there_or_cut_off_is_said(cached: Path, tmp_path: Path) -> None:
