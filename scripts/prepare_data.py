@@ -41,7 +41,7 @@ from edge_asr.training.data.features import (
     utterance_mels,
 )
 from edge_asr.training.data.recordings import split_recordings, write_manifest
-from edge_asr.training.data.unpack import Prepared, find_pairs, sha256, unpack
+from edge_asr.training.data.unpack import Prepared, extract, find_pairs, sha256, unpack
 from edge_asr.training.phones import Pronunciations
 
 LONGEST = 20  # seconds: phases[].max_seconds, unless a configuration says otherwise
@@ -71,7 +71,7 @@ def _clips(tar: Path, scratch: Path, console: Console) -> list[npt.NDArray[np.fl
     with TemporaryDirectory(dir=scratch) as folder:
         try:
             with tarfile.open(tar) as archive:
-                archive.extractall(folder, filter="data")
+                extract(archive, Path(folder))
         except (tarfile.TarError, OSError) as error:
             raise DataError(f"noise archive {str(tar)!r} cannot be unpacked: {error}") from error
         clips = sorted(p for p in Path(folder).rglob("*") if p.suffix in AUDIO_SUFFIXES)

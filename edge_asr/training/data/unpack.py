@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tarfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -66,6 +67,32 @@ def _receipt(path: Path) -> Prepared | None:
         return None
 
 
+def extract(archive: tarfile.TarFile, folder: Path) -> None:
+    """Writes an archive's files below a folder, links as copies of what they mean, and nothing else.
+
+    Python's own filter for this is missing before 3.10.12 and 3.11.4, as Debian 12 has them.
+
+    Raises:
+        TarError: a path leads out of the folder, a link to nothing, or something is neither file, link nor folder.
+    """
+    base = folder.resolve()
+    for member in archive:
+        path = base / member.name
+        if not path.resolve().is_relative_to(base):
+            raise tarfile.TarError(f"{member.name!r} leads out of the folder")
+        if member.isdir():
+            continue
+        try:
+            source = archive.extractfile(member)
+        except KeyError as error:
+            raise tarfile.TarError(f"{member.name!r} links to {member.linkname!r}, which is not there") from error
+        if source is None:
+            raise tarfile.TarError(f"{member.name!r} is neither file, link nor folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with source, path.open("wb") as target:
+            shutil.copyfileobj(source, target)
+
+
 def unpack(split: str, tar: Path, manifest: Path, out: Path, say: Callable[[str], None] = lambda _: None) -> Prepared:
     """Unpacks one corpus to ``out/<split>/<corpus>/`` and checks it; one unpacked from the same files is left alone.
 
@@ -85,7 +112,7 @@ def unpack(split: str, tar: Path, manifest: Path, out: Path, say: Callable[[str]
     folder.mkdir(parents=True, exist_ok=True)
     try:
         with tarfile.open(tar) as archive:
-            archive.extractall(folder, filter="data")
+            extract(archive, folder)
     except (tarfile.TarError, OSError) as error:
         raise DataError(f"archive {str(tar)!r} cannot be unpacked: {error}") from error
     copy = folder / manifest.name

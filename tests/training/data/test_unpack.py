@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from edge_asr.errors import DataError
-from edge_asr.training.data.unpack import find_pairs, unpack
+from edge_asr.training.data.unpack import extract, find_pairs, unpack
 from tests.training.corpora import write_pair
 
 
@@ -52,3 +54,40 @@ def test_nothing_there(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
         with pytest.raises(DataError, match=str(folder)):
             find_pairs(folder)
+
+
+def packed(path: Path, *members: tuple[str, bytes, str, str]) -> tarfile.TarFile:
+    """An archive of (name, type, content, link) entries, opened."""
+    with tarfile.open(path, "w") as archive:
+        for name, kind, content, link in members:
+            entry = tarfile.TarInfo(name)
+            entry.type, entry.linkname, entry.size = kind, link, len(content)
+            archive.addfile(entry, io.BytesIO(content.encode()))
+    return tarfile.open(path)
+
+
+def test_files_and_links_are_written_as_files(tmp_path: Path) -> None:
+    file = ("a/b.txt", tarfile.REGTYPE, "words", "")
+    links = (("a/c.txt", tarfile.SYMTYPE, "", "b.txt"), ("d.txt", tarfile.LNKTYPE, "", "a/b.txt"))
+    with packed(tmp_path / "a.tar", ("a", tarfile.DIRTYPE, "", ""), file, *links) as archive:
+        extract(archive, tmp_path / "out")
+    for name in ("a/b.txt", "a/c.txt", "d.txt"):
+        assert (tmp_path / "out" / name).read_text() == "words"
+        assert not (tmp_path / "out" / name).is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "link", "message"),
+    [
+        ("../a.txt", tarfile.REGTYPE, "", "leads out of the folder"),
+        ("/a.txt", tarfile.REGTYPE, "", "leads out of the folder"),
+        ("a.txt", tarfile.SYMTYPE, "/etc/passwd", "links to '/etc/passwd', which is not there"),
+        ("a.txt", tarfile.FIFOTYPE, "", "neither file, link nor folder"),
+    ],
+)
+def test_what_an_archive_may_not_hold(tmp_path: Path, name: str, kind: bytes, link: str, message: str) -> None:
+    (tmp_path / "out").mkdir()
+    with packed(tmp_path / "a.tar", (name, kind, "", link)) as archive, pytest.raises(tarfile.TarError, match=message):
+        extract(archive, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+    assert not (tmp_path / "a.txt").exists()
