@@ -1,11 +1,11 @@
 """Trains a list of arms, one after another or some at a time, and writes a table; run it again to go on.
 
-    python scripts/ablate.py ARMS.yaml --data PREPARED --out RUNS [--jobs 2] [--lm en.lm]
+    python scripts/ablate.py ARMS.yaml --data PREPARED --out RUNS [--jobs 2] [--lm en.lm] [--only a,b] [--seed 2]
 
 Each arm is a process of its own (scripts/train.py) in RUNS/<arm>; finished ones are not run again. RUNS/table.md is
 written after each, with the last exit's difference to the first arm (95 %, paired bootstrap over utterances); --lm adds
 the last exit's error rate with a language model. Two arms of one thread each get further in an hour than arms of two
-threads in turn. Ctrl-C stops after the running arms have saved.
+threads in turn. Ctrl-C stops after the running arms have saved. Another --seed needs another folder RUNS.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rich.console import Console
 
 from edge_asr.errors import EdgeAsrError, OptionError
 from edge_asr.evaluation.statistics import bootstrap_difference, in_points
-from edge_asr.training.ablation import SEARCHED, WEIGHTS, Arm, as_markdown, read_arms, read_result
+from edge_asr.training.ablation import SEARCHED, WEIGHTS, Arm, as_markdown, choose_arms, read_arms, read_result
 from edge_asr.training.checkpoint import read_checkpoint
 from edge_asr.training.scoring import Score
 
@@ -37,6 +37,9 @@ def finished(arm: Arm, folder: Path) -> bool:
     if not (folder / "last.pt").exists() or result is None:
         return False
     saved, optim = read_checkpoint(folder / "last.pt"), arm.config.optim
+    if saved["config"]["seed"] != arm.config.seed:
+        message = f"{str(folder)!r} was trained with seed {saved['config']['seed']}, the arm has {arm.config.seed}"
+        raise OptionError(f"{message}; allowed: the same, or another --out")
     if result.step != saved["step"]:  # killed between the last checkpoint and its scoring
         return False
     return bool(saved["elapsed"] >= 60 * optim.minutes if optim.minutes else saved["step"] >= optim.steps)
@@ -157,6 +160,8 @@ def main() -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--jobs", type=int, default=1, help="arms at a time (default: %(default)s)")
     parser.add_argument("--threads", type=int, help="CPU threads of each arm (default: all, shared out)")
+    parser.add_argument("--only", default="", help="comma-separated names of arms (default: all)")
+    parser.add_argument("--seed", type=int, help="of every arm, in place of what the list says")
     parser.add_argument("--dev-minutes", type=float, default=6.0, help="0: scored at the end only")
     parser.add_argument("--lm", type=Path, help="language model to score the last exit with as well")
     args = parser.parse_args()
@@ -165,7 +170,7 @@ def main() -> int:
         if args.jobs < 1:
             raise OptionError(f"--jobs is {args.jobs}; allowed: at least 1")
         runner = Runner(
-            read_arms(args.arms),
+            choose_arms(read_arms(args.arms), args.only.split(",") if args.only else [], args.seed),
             args.out,
             args.data,
             jobs=args.jobs,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +95,35 @@ def read_arms(path: Path) -> list[Arm]:
             merged = merge(values["base"], change | {"name": full} | ({} if seed is None else {"seed": seed}))
             arms.append(Arm(full, TrainConfig.from_dict(merged), init, fresh))
     return arms
+
+
+def choose_arms(arms: list[Arm], only: list[str], seed: int | None = None) -> list[Arm]:
+    """Keeps some arms of a list, and those whose weights they start from, in the list's order.
+
+    Args:
+        arms: of a list.
+        only: names of arms; none: all.
+        seed: in place of every arm's own; None: their own.
+
+    Raises:
+        OptionError: a name is not in the list.
+
+    Example:
+        >>> config = TrainConfig.from_dict({"name": "base", "model": {"vocabulary": 128}})
+        >>> arms = [Arm("own", config), Arm("pure", config, init="own"), Arm("wide", config)]
+        >>> [(arm.name, arm.config.seed) for arm in choose_arms(arms, ["pure"], seed=7)]
+        [('own', 7), ('pure', 7)]
+    """
+    named = {arm.name: arm for arm in arms}
+    chosen: set[str] = set()
+    for name in only or named:
+        if name not in named:
+            raise OptionError(f"arm {name!r} is not in the list; allowed: {', '.join(named)}")
+        while name in named:
+            chosen.add(name)
+            name = named[name].init
+    kept = [arm for arm in arms if arm.name in chosen]
+    return kept if seed is None else [replace(arm, config=replace(arm.config, seed=seed)) for arm in kept]
 
 
 def read_result(folder: Path) -> Result | None:

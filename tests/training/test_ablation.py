@@ -14,7 +14,7 @@ import yaml
 
 from edge_asr.errors import OptionError
 from edge_asr.model.registry import ENCODERS
-from edge_asr.training.ablation import Result, as_markdown, merge, read_arms, read_result
+from edge_asr.training.ablation import Result, as_markdown, choose_arms, merge, read_arms, read_result
 from edge_asr.training.checkpoint import save_checkpoint
 from edge_asr.training.scoring import Score
 from tests.decoding.toy_lm import toy_model
@@ -59,6 +59,23 @@ def test_arms(tmp_path: Path) -> None:
 def test_wrong_lists(tmp_path: Path, arms: Any, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         read_arms(write(tmp_path / "arms.yaml", arms))
+
+
+def test_arms_are_chosen_with_what_they_start_from(tmp_path: Path) -> None:
+    optim = {"optim": {"steps": 5}}
+    arms = read_arms(
+        write(tmp_path / "arms.yaml", {"own": {}, "other": {"seed": 3}, "pure": {"init": "own"}, "fine": optim})
+    )
+    assert choose_arms(arms, []) == arms
+    kept = choose_arms(arms, ["fine", "pure"])
+    assert [(a.name, a.config.seed) for a in kept] == [("fine", 1), ("own", 1), ("pure", 1)]  # as in the list
+    again = choose_arms(arms, ["other", "fine"], seed=2)
+    assert [(a.name, a.config.seed) for a in again] == [("fine", 2), ("other", 2)]
+    assert again[0].config.optim.steps == 5
+    with pytest.raises(OptionError, match="arm 'finer' is not in the list; allowed: fine, other, own, pure"):
+        choose_arms(arms, ["fine", "finer"])
+    with pytest.raises(OptionError, match="seed"):
+        choose_arms(arms, [], seed=-1)
 
 
 def test_merge_replaces_lists_whole() -> None:
@@ -118,6 +135,10 @@ def test_a_list_runs_branches_and_is_not_run_twice(prepared: Path, tmp_path: Pat
     assert second.returncode == 0
     assert second.stderr.count("finished before") == 3
     assert (out / "table.md").read_text() == table
+    other = [*command, "--only", "own", "--seed", "2"]
+    refused = subprocess.run(other, cwd=repository, env=environment, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert "was trained with seed 1, the arm has 2; allowed: the same, or another --out" in refused.stderr
     toy_model(tmp_path, words=tuple(WORDS))
     command += ["--lm", str(tmp_path / "toy.lm")]  # what is finished is scored, not trained, again
     third = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
