@@ -9,8 +9,8 @@
 # fewer updates in that time. The same command
 # goes on where it was cut off: what is finished is not done again, and a run that was cut off resumes. `make -n` shows
 # the commands. To rehearse it, give a few recordings as DATA, CONFIGS=FOLDER with shorter runs under the same names, and
-# hours-7=0.02 hours-8=0.02 hours-9=0.02 for what the voice reads. Left out are the second run's first eight minutes, which began it at another rate, and that the eighth
-# had its phone heads beside the model.
+# hours-7=0.02 hours-8=0.02 hours-9=0.02 for what the voice reads. Left out are the second run's first eight minutes, which began it at another rate, that it took
+# 115 minutes where its configuration says 86, and that the eighth had its phone heads beside the model.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
