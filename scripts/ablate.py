@@ -5,7 +5,8 @@
 Each arm is a process of its own (scripts/train.py) in RUNS/<arm>; finished ones are not run again. RUNS/table.md is
 written after each, with the last exit's difference to the first arm (95 %, paired bootstrap over utterances); --lm adds
 the last exit's error rate with a language model. Two arms of one thread each get further in an hour than arms of two
-threads in turn. Ctrl-C stops after the running arms have saved. Another --seed needs another folder RUNS.
+threads in turn. Ctrl-C stops after the running arms have saved. Another --seed, or an arm whose options have changed,
+needs another RUNS.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ from rich.console import Console
 
 from edge_asr.errors import EdgeAsrError, OptionError
 from edge_asr.evaluation.statistics import bootstrap_difference, in_points
+from edge_asr.model.config import ModelConfig
 from edge_asr.training.ablation import SEARCHED, WEIGHTS, Arm, as_markdown, choose_arms, read_arms, read_result
-from edge_asr.training.checkpoint import read_checkpoint
+from edge_asr.training.checkpoint import changes, read_checkpoint
 from edge_asr.training.scoring import Score
 
 TRAIN, SCORE = (Path(__file__).with_name(name) for name in ("train.py", "score.py"))
@@ -37,9 +39,12 @@ def finished(arm: Arm, folder: Path) -> bool:
     if not (folder / "last.pt").exists() or result is None:
         return False
     saved, optim = read_checkpoint(folder / "last.pt"), arm.config.optim
-    if saved["config"]["seed"] != arm.config.seed:
-        message = f"{str(folder)!r} was trained with seed {saved['config']['seed']}, the arm has {arm.config.seed}"
-        raise OptionError(f"{message}; allowed: the same, or another --out")
+    other = ModelConfig.from_dict(saved["config"]["model"]) != arm.config.model
+    found = [*(["its model was another one"] if other else []), *changes(saved["config"], arm.config)]
+    if found:
+        raise OptionError(
+            f"arm {arm.name!r} is in {str(folder)!r} with other options: {'; '.join(found)}; use another --out"
+        )
     if result.step != saved["step"]:  # killed between the last checkpoint and its scoring
         return False
     return bool(saved["elapsed"] >= 60 * optim.minutes if optim.minutes else saved["step"] >= optim.steps)
@@ -184,7 +189,7 @@ def main() -> int:
             console.print((args.out / "table.md").read_text(), markup=False)
         return code
     except EdgeAsrError as error:
-        console.print(f"error: {error}", markup=False)
+        console.print(f"error: {error}", markup=False, soft_wrap=True)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -32,6 +32,8 @@ def average(paths: list[Path], out: Path, shares: list[float] | None = None) -> 
     shares = shares or [1.0] * len(paths)
     if len(shares) != len(paths) or min(shares) < 0 or not sum(shares) > 0:
         raise OptionError(f"shares are {shares} for {len(paths)} checkpoints; allowed: one each, from 0, not all 0")
+    if not out.parent.is_dir():
+        raise OptionError(f"--out is {str(out)!r}; allowed: a file in a folder that exists")
     values = read_checkpoint(paths[-1])
     last = values["ema"]
     total = {name: p.double() * shares[-1] if p.is_floating_point() else p for name, p in last.items()}

@@ -16,6 +16,7 @@ import argparse
 import json
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,8 @@ def make(
     for option, lacks in (("teacher", "states"), ("phones", "pronunciations")):
         if value := getattr(config.optim, option):
             raise OptionError(f"training option optim.{option} is {value!r}; allowed in a pack: 0 (it has no {lacks})")
+    if not config.optim.minutes:
+        raise OptionError("training option optim.minutes is 0; allowed in a pack: above 0 (a node's time is what ends)")
     if config.augment.pace:
         raise OptionError(f"training option augment.pace is {config.augment.pace!r}; allowed in a pack: 0")
     out.mkdir(parents=True, exist_ok=True)
@@ -100,7 +103,7 @@ def collect(pack: Path, out: Path, target: Path, console: Console) -> None:
             with np.load(out / f"weights-{i}.npz", allow_pickle=False) as part:
                 for name in part.files:
                     tensors[name] = torch.from_numpy(part[name]).view(torch.bfloat16).float()
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"weights in {str(out)!r} cannot be read: {error!r}") from error
     model = AsrModel(spec.config.model)
     try:

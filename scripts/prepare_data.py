@@ -94,8 +94,8 @@ def _speeds(text: str) -> list[float]:
         speeds = [float(part) for part in text.split(",")]
     except ValueError:
         speeds = []
-    if not speeds or not all(0.5 <= speed <= 2 for speed in speeds):
-        raise OptionError(f"--speeds is {text!r}; allowed: numbers from 0.5 to 2 with commas between them")
+    if not speeds or not all(0.5 <= speed <= 2 for speed in speeds) or len(set(speeds)) < len(speeds):
+        raise OptionError(f"--speeds is {text!r}; allowed: different numbers from 0.5 to 2, commas between them")
     return speeds
 
 

@@ -58,7 +58,7 @@ def main() -> int:
         model, tokenizer, notes = load_weights(args.weights)
         if args.config is None and "config" not in notes:
             raise DataError(f"weights {str(args.weights)!r} say nothing of their run; --config names dev corpora")
-        config = TrainConfig.load(args.config) if args.config else TrainConfig.from_dict(notes["config"])
+        config = TrainConfig.load(args.config, model.config) if args.config else TrainConfig.from_dict(notes["config"])
         if args.utterances is not None:
             config = replace(config, data=replace(config.data, dev_utterances=args.utterances))
         read = None

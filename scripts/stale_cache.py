@@ -30,6 +30,7 @@ from edge_asr.evaluation.statistics import bootstrap_difference, in_points
 from edge_asr.model.cached import CachedSegment, CachedSplitformer
 from edge_asr.model.model import AsrModel
 from edge_asr.training.batch import Batch
+from edge_asr.training.checkpoint import digest
 from edge_asr.training.config import DataConfig
 from edge_asr.training.data.batches import Loader, open_store, read_part, sample_cuts
 from edge_asr.training.splicing import (
@@ -131,12 +132,12 @@ def compare(rows: list[dict[str, Any]]) -> None:
     """Adds WER, the gap to exact caches and the difference to the first encoder, with intervals, to each row."""
     first = {(r["policy"], r["value"]): r for r in rows if r["encoder"] == rows[0]["encoder"]}
     for r in rows:
-        other = first[r["policy"], r["value"]]
-        own, exact, base, words = (np.array(v) for v in (r["errors"], r["exact_errors"], other["errors"], r["words"]))
+        own, exact, words = (np.array(r[name]) for name in ("errors", "exact_errors", "words"))
         r["wer"] = round(own.sum() / words.sum(), 4)
         r["exact_wer"] = round(exact.sum() / words.sum(), 4)
         r["gap"] = [round(x, 4) for x in bootstrap_difference(own, exact, words)]
-        r["to_first"] = [round(x, 4) for x in bootstrap_difference(own, base, words)]
+        if other := first.get((r["policy"], r["value"])):  # what the first was not run with has nothing beside it
+            r["to_first"] = [round(x, 4) for x in bootstrap_difference(own, np.array(other["errors"]), words)]
 
 
 def markdown(rows: list[dict[str, Any]]) -> str:
@@ -145,10 +146,11 @@ def markdown(rows: list[dict[str, Any]]) -> str:
     head = "| encoder | policy | mean exit | MMAC/s | WER | against exact caches | "
     lines = [head + f"against {first} | errors at 100 seams |", "| --- " * 8 + "|"]
     for r in rows:
+        beside = in_points(r["to_first"]) if r["encoder"] != first and "to_first" in r else "–"
         lines.append(
             f"| {r['encoder']} | {r['policy']} {r['value']:g} | {r['mean_exit']:.2f} "
             f"| {r['mean_macs_per_second'] / 1e6:.1f} | {100 * r['wer']:.1f} | {in_points(r['gap'])} "
-            f"| {in_points(r['to_first']) if r['encoder'] != first else '–'} | {r['errors_per_100_seams']:.1f} |"
+            f"| {beside} | {r['errors_per_100_seams']:.1f} |"
         )
     return "\n".join(lines) + "\n"
 
@@ -237,17 +239,23 @@ def main() -> int:
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         path = args.out / "stale_cache.json"
-        kept = json.loads(path.read_text()) if path.exists() else {"settings": settings, "rows": []}
+        kept: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"settings": settings, "rows": []}
         if kept["settings"] != settings:
             raise OptionError(
                 f"{str(path)!r} holds results for {kept['settings']}, not {settings}: choose another --out"
             )
         rows: list[dict[str, Any]] = kept["rows"]
+        models: dict[str, str] = kept.setdefault("models", {})
         done = {(r["encoder"], r["policy"], r["value"]) for r in rows}
         with Progress(console=console) as progress:
             task = progress.add_task("encoders", total=len(args.models))
             for entry in args.models:
                 name, model, tokenizer, case = read_entry(entry, args.chunk, args.look_ahead)
+                own = f"{digest(model.state_dict())[:16]} overlap {model.config.overlap}, {case}"
+                if models.setdefault(name, own) != own:
+                    raise OptionError(
+                        f"{str(path)!r} holds results of another model under {name!r}: give it another name"
+                    )
                 batches = heard(model, dev_batches(args.data, args.corpus, tokenizer, args.utterances), case)
                 costs, owed = depth_costs(model, case), catch_up_costs(model, case)
                 policies = [("fixed", float(e)) for e in range(1, model.config.exits + 1)] + drawn
@@ -256,10 +264,10 @@ def main() -> int:
                     if (name, policy, value) not in done:
                         score = score_policy(model, tokenizer, batches, case, policy, value, args.seed)
                         rows.append(row(name, policy, value, score, costs, owed))
-                        path.write_text(json.dumps({"settings": settings, "rows": rows}) + "\n")
+                        path.write_text(json.dumps(kept) + "\n")
                     progress.advance(task, 1 / len(policies))
         compare(rows)
-        path.write_text(json.dumps({"settings": settings, "rows": rows}) + "\n")
+        path.write_text(json.dumps(kept) + "\n")
         (args.out / "stale_cache.md").write_text(markdown(rows))
         plot(rows, args.out / "stale_cache.png")
         console.print(markdown(rows), markup=False)

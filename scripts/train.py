@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from edge_asr.errors import EdgeAsrError
+from edge_asr.errors import EdgeAsrError, OptionError
 from edge_asr.model.model import AsrModel
 from edge_asr.training.branching import branch
 from edge_asr.training.config import TrainConfig
@@ -74,6 +74,8 @@ def main() -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
+        if args.fresh < 0 or (args.fresh and not args.init):
+            raise OptionError(f"--fresh is {args.fresh}; allowed: a segment's number, beside --init")
         start: dict[str, Any] = {}
         sizes = None
         if args.init:

@@ -78,10 +78,12 @@ def read_arms(path: Path) -> list[Arm]:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise OptionError(f"list of arms {str(path)!r} cannot be read: {error}") from error
-    if not isinstance(values, dict) or not isinstance(values.get("arms"), dict) or "base" not in values:
+    if not isinstance(values, dict) or not all(isinstance(values.get(name), dict) for name in ("arms", "base")):
         raise OptionError(f"list of arms {str(path)!r} must hold 'base' and 'arms', both mappings")
     arms: list[Arm] = []
     for name, change in values["arms"].items():
+        if not isinstance(name, str) or not isinstance(change, dict | None):
+            raise OptionError(f"arm {name!r} is {change!r}; allowed: a name, and options or nothing")
         change = dict(change or {})
         init, seeds, fresh = str(change.pop("init", "")), change.pop("seeds", None), change.pop("fresh", 0)
         if init and init not in {arm.name for arm in arms} and Path(init).suffix not in WEIGHTS:
@@ -90,6 +92,8 @@ def read_arms(path: Path) -> list[Arm]:
             raise OptionError(f"arm {name!r}: init is {init!r}; allowed: {allowed}")
         if not isinstance(fresh, int) or fresh < 0 or (fresh and not init):
             raise OptionError(f"arm {name!r}: fresh is {fresh!r}; allowed: a segment's number, beside init")
+        if seeds is not None and (not isinstance(seeds, list) or not seeds):
+            raise OptionError(f"arm {name!r}: seeds is {seeds!r}; allowed: a list of numbers")
         for seed in seeds or [None]:
             full = name if seed is None else f"{name}-seed{seed}"
             merged = merge(values["base"], change | {"name": full} | ({} if seed is None else {"seed": seed}))

@@ -12,6 +12,7 @@ from edge_asr.training.fields import checked
 
 T = TypeVar("T")
 PRECISIONS = ("auto", "float32", "bfloat16")
+WIDEST = 80  # mel bins: what a mask may hide
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
@@ -138,6 +139,10 @@ class AugmentConfig:
     tail_frames: int = 12
 
     def __post_init__(self) -> None:
+        for name in ("gain_db", "frequency_masks", "frequency_width", "time_masks", "time_width", "tail_frames"):
+            _require(getattr(self, name) >= 0, f"augment.{name}", getattr(self, name), "0 or more")
+        _require(self.frequency_width <= WIDEST, "augment.frequency_width", self.frequency_width, f"0 to {WIDEST} bins")
+        _require(0 <= self.time_share <= 1, "augment.time_share", self.time_share, "0 to 1")
         _require(0 <= self.equalize_db <= 40, "augment.equalize_db", self.equalize_db, "0 to 40")
         _require(0 <= self.noise_probability <= 1, "augment.noise_probability", self.noise_probability, "0 to 1")
         _require(

@@ -42,6 +42,7 @@ class DevSets:
         self.batches = {}
         for name, cuts in dev.items():
             chosen = sample_cuts(cuts, config.data.dev_utterances, seed=SAMPLE_SEED)
+            store.check(chosen, (1.0,))
             self.batches[name] = [loader.collate(chosen[i : i + BATCH], None) for i in range(0, len(chosen), BATCH)]
 
     def score(self, model: AsrModel, read: Read | None = None) -> dict[str, Score]:

@@ -25,7 +25,7 @@ from edge_asr.training.regression import TeacherHeads
 def has_fast_bf16(device: torch.device) -> bool:
     """Whether bfloat16 is native: on CUDA, or a CPU with AVX512-BF16 or AMX."""
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.version.hip) or torch.cuda.get_device_capability(device) >= (8, 0)  # older ones emulate it
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
@@ -142,7 +142,8 @@ class Learner:
         pattern = None
         if phase.patterns and chunk and rng.random() < phase.patterns:
             chunks = -(-int(batch.lengths.max()) // chunk)
-            pattern = torch.from_numpy(rng.integers(1, exits + 1, (len(batch.lengths), chunks))).to(self.device)
+            own = np.random.default_rng([self.config.seed, self.step, self.parallel.rank])
+            pattern = torch.from_numpy(own.integers(1, exits + 1, (len(batch.lengths), chunks))).to(self.device)
         factor = rate(optim, self.step, progress)
         for optimizer, peak in self.optimizers:
             for group in optimizer.param_groups:
@@ -163,6 +164,8 @@ class Learner:
             log_probs = pick(log_probs, pattern, chunk)[None]
         elif optim.phones:
             extra["phones"] = phone_losses(phones, batch, self.bigram, optim.crf).mean()
+        if self.parallel.size > 1 and not self.local:
+            extra = self._shared(extra, batch)
         loss, logged = self._loss(phase, batch, log_probs, chunk if pattern is None else 0)
         loss = loss + sum(getattr(optim, name) * value for name, value in extra.items())
         self.working.zero_grad(set_to_none=True)
@@ -184,6 +187,17 @@ class Learner:
         if pattern is not None:
             logged |= {"splice": logged["losses"][0], "losses": []}
         return logged | {"norm": round(float(norm), 3), "rate": factor, "chunk": chunk}
+
+    def _shared(self, extra: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Losses that are means over phones or frames, so scaled that weights by word pieces give the batch's mean."""
+        counts = {"phones": batch.phone_lengths, "teacher": batch.state_lengths}
+        own = [0.0 if (count := counts[name]) is None else float(count.sum()) for name in extra]
+        tokens = float(batch.target_lengths.sum())
+        *all_counts, all_tokens = self.parallel.total([*own, tokens], self.device)
+        return {
+            name: value * (mine * all_tokens / max(total * tokens, 1e-9))
+            for (name, value), mine, total in zip(extra.items(), own, all_counts, strict=True)
+        }
 
     @property
     def local(self) -> bool:
@@ -222,7 +236,7 @@ class Learner:
         if optim.distillation and exits > 1:
             shown = distillation_losses(log_probs, batch, min(optim.delay, log_probs.shape[2] - 1)).mean()
         if phase.splice and chunk:
-            generator = torch.Generator().manual_seed(self.step)
+            generator = torch.Generator().manual_seed(self.step + (self.parallel.rank << 32))
             log_probs = torch.cat([log_probs, splice(log_probs, chunk, generator)[None]])
         losses = ctc_losses(log_probs, batch)
         weights = torch.tensor((optim.exit_weights or (1.0,) * exits)[:exits], device=losses.device)

@@ -71,7 +71,8 @@ def distillation_losses(log_probs: Tensor, batch: Batch, delay: int) -> Tensor:
         )
         real = valid_mask((lengths - lag).clamp(min=0), time - lag)
         # A mean times the length, so that a lag does not win by having fewer frames.
-        lags.append((divergence * real).sum(dim=-1) * (lengths / real.sum(dim=-1).clamp(min=1)))
+        moved = (divergence * real).sum(dim=-1) * (lengths / real.sum(dim=-1).clamp(min=1))
+        lags.append(moved if lag == 0 else torch.where(lengths > lag, moved, torch.inf))  # none is left of shorter ones
     return torch.stack(lags).amin(dim=0).sum(dim=-1) / batch.target_lengths.sum()
 
 

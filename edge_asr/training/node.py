@@ -25,7 +25,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from edge_asr.errors import DataError, EdgeAsrError
+from edge_asr.errors import DataError, EdgeAsrError, OptionError
 from edge_asr.model.logmel import LOG_FLOOR, LogMel
 from edge_asr.model.model import AsrModel
 from edge_asr.training.batch import Batch
@@ -135,6 +135,8 @@ class Node:
         self.spec = PackSpec.read(folder)
         self.config = self.spec.config
         self.seconds = 60 * (minutes or self.config.optim.minutes)
+        if not self.seconds > 0:
+            raise OptionError("optim.minutes of the pack is 0; allowed: above 0, or --minutes")
         torch.manual_seed(self.config.seed)
         model = AsrModel(self.config.model)
         model.frontend.subsampling.mean.copy_(torch.tensor(self.spec.mean))

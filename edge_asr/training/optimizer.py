@@ -10,7 +10,7 @@ from torch import nn
 from edge_asr.training.config import OptimConfig
 from edge_asr.training.muon import Muon
 
-OUTPUTS = (".exit.", "subsampling")  # matrices that Muon is not for: input and output layers
+OUTPUTS = (".exit.", "subsampling", "teacher.")  # matrices that Muon is not for: input and output layers
 HEADS = re.compile(r"^teacher\.|\.exit\.phones\.")  # a teacher's, beside the model, and the exits' for phones
 
 Optimizers = list[tuple[torch.optim.Optimizer, float]]
@@ -43,8 +43,12 @@ def build_optimizers(model: nn.Module, config: OptimConfig, muon_dtype: torch.dt
         optimizer = Muon(muon, lr=config.muon_lr, weight_decay=config.weight_decay, dtype=muon_dtype)
         result.append((optimizer, config.muon_lr))
     if heads:
+        groups = [
+            {"params": [p for p in heads if p.ndim > 1], "weight_decay": config.weight_decay},
+            {"params": [p for p in heads if p.ndim < 2], "weight_decay": 0.0},
+        ]
         result.append(
-            (torch.optim.AdamW(heads, lr=config.head_lr, betas=(0.9, config.beta2), eps=1e-9), config.head_lr)
+            (torch.optim.AdamW(groups, lr=config.head_lr, betas=(0.9, config.beta2), eps=1e-9), config.head_lr)
         )
     return result
 

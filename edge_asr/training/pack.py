@@ -121,7 +121,10 @@ def write_shards(
 
     for corpus, cut in cuts:
         source = Path(cut.recording.sources[0].source)
-        data = source.read_bytes()
+        try:
+            data = source.read_bytes()
+        except OSError as error:
+            raise DataError(f"audio {str(source)!r} cannot be read: {error}") from error
         text = cut.supervisions[0].text
         row = Row(f"{len(rows):05d}{source.suffix}", corpus, cut.duration, tuple(encode(text)), text)
         need = len(data) + 2048 + len(json.dumps(asdict(row)))

@@ -4,7 +4,8 @@
 
 Every process draws the same batches, chunk sizes and depths from the same seed and takes its share of each batch's
 utterances, so ``optim.batch_seconds`` is the whole batch, whatever the number of processes, and an update is the one
-that a single process would have made (up to rounding, dropout and augmentation, which differ by process). With
+that a single process would have made (up to rounding, and to dropout, augmentation and splices, which each process
+draws for itself). With
 ``optim.local_steps`` each makes updates of its own on its shares, and all take the mean of their weights now and then.
 """
 
@@ -120,6 +121,19 @@ class Parallel:
             name: [next(rounded) for _ in value] if isinstance(value, list) else next(rounded)
             for name, value in logged.items()
         }
+
+    def total(self, numbers: list[float], device: torch.device) -> list[float]:
+        """The sums of numbers over the processes; of the same form in all.
+
+        Example:
+            >>> Parallel().total([2.0, 1.0], torch.device("cpu"))
+            [2.0, 1.0]
+        """
+        if self.size == 1:
+            return numbers
+        told = torch.tensor(numbers, dtype=torch.float64, device=device)
+        distributed.all_reduce(told)
+        return [float(x) for x in told]
 
     @torch.no_grad()
     def meet(self, tensors: Iterable[Tensor]) -> None:

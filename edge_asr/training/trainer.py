@@ -94,7 +94,8 @@ class Trainer:
         said = Pronunciations.read(prepared / "pronunciations.dict") if config.optim.phones else None
         bigram = None
         if said is not None and config.optim.crf:
-            bigram = Bigram.count((said.encode(text) or () for text in texts), config.model.phones)
+            known = (ids for text in texts if (ids := said.encode(text)))
+            bigram = Bigram.count(known, config.model.phones)
         self.learner = Learner(
             config,
             model,
@@ -119,6 +120,7 @@ class Trainer:
             states=states,
             pronunciations=said,
         )
+        self.loader.check()
         self.dev = DevSets(config, prepared, self.tokenizer)
         self.phase, self.epoch, self.batch, self.elapsed = 0, 0, 0, 0.0
         self.stopped = False
@@ -167,6 +169,9 @@ class Trainer:
         self.earlier, self._init = saved.get("earlier", []), saved.get("init", self._init)
         for name in ("phase", "epoch", "batch", "elapsed"):
             setattr(self, name, saved[name])
+        while self.phase and self.progress < self.config.phases[self.phase - 1].until:
+            # The run has become longer since: what is left of it begins in an earlier phase.
+            self.phase, self.epoch, self.batch = self.phase - 1, 0, 0
 
     def _hours(self) -> dict[str, float]:
         return {name: sum(c.duration for c in cuts) / 3600 for name, cuts in self.loader.corpora.items()}

@@ -54,6 +54,9 @@ def test_arms(tmp_path: Path) -> None:
         ({"a": {"init": "b.pt", "fresh": "deep"}}, "fresh is 'deep'"),
         ({"a": {"model": {"dim": 7}}}, "dim"),
         ([], "mappings"),
+        ({"a": "b"}, "arm 'a' is 'b'; allowed: a name, and options or nothing"),
+        ({1: {}}, "arm 1 is {}"),
+        ({"a": {"seeds": 3}}, "seeds is 3; allowed: a list of numbers"),
     ],
 )
 def test_wrong_lists(tmp_path: Path, arms: Any, message: str) -> None:
@@ -138,7 +141,8 @@ def test_a_list_runs_branches_and_is_not_run_twice(prepared: Path, tmp_path: Pat
     other = [*command, "--only", "own", "--seed", "2"]
     refused = subprocess.run(other, cwd=repository, env=environment, capture_output=True, text=True)
     assert refused.returncode == 1
-    assert "was trained with seed 1, the arm has 2; allowed: the same, or another --out" in refused.stderr
+    assert "arm 'own' is in" in refused.stderr
+    assert "with other options: seed was 1, is 2; use another --out" in refused.stderr
     toy_model(tmp_path, words=tuple(WORDS))
     command += ["--lm", str(tmp_path / "toy.lm")]  # what is finished is scored, not trained, again
     third = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
@@ -160,7 +164,8 @@ def test_a_list_runs_branches_and_is_not_run_twice(prepared: Path, tmp_path: Pat
 def test_an_arm_killed_before_its_last_scoring_is_not_finished(tmp_path: Path) -> None:
     from scripts.ablate import finished
 
-    (arm,) = read_arms(write(tmp_path / "arms.yaml", {"a": {"optim": VALUES["optim"] | {"steps": 4}}}))
+    optim = VALUES["optim"] | {"steps": 4}
+    (arm,) = read_arms(write(tmp_path / "arms.yaml", {"a": {"optim": optim}}))
     values = {"model": {}, "config": arm.config.to_dict(), "elapsed": 9.0}
     assert not finished(arm, tmp_path)
     rows = "step,elapsed,corpus,wer1,wer2\n0,0.0,dev,1.0,1.0\n"
@@ -171,6 +176,10 @@ def test_an_arm_killed_before_its_last_scoring_is_not_finished(tmp_path: Path) -
     assert finished(arm, tmp_path)
     save_checkpoint(tmp_path / "last.pt", values | {"step": 3})
     assert not finished(arm, tmp_path)
+    for changed in ({"optim": {"peak_lr": 0.5}}, {"data": {"max_check": 0.1}}, {"model": {"kernel": 15}}, {"seed": 4}):
+        (other,) = read_arms(write(tmp_path / "arms.yaml", {"a": merge({"optim": optim}, changed)}))
+        with pytest.raises(OptionError, match=r"arm 'a' is in .* with other options: .*; use another --out"):
+            finished(other, tmp_path)
 
 
 def test_an_arm_that_fails_ends_the_list(prepared: Path, tmp_path: Path, repository: Path) -> None:

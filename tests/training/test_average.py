@@ -74,3 +74,10 @@ def test_other_shapes_are_refused(tmp_path: Path, repository: Path) -> None:
     assert done.returncode == 1
     assert "a.pt" in done.stderr
     assert not (tmp_path / "mean.pt").exists()
+
+
+def test_a_folder_that_is_not_there_is_said_before_the_work(tmp_path: Path, repository: Path) -> None:
+    write(tmp_path / "a.pt", 1)
+    done = run(repository, tmp_path / "a.pt", out=tmp_path / "missing" / "mean.pt")
+    assert done.returncode == 1
+    assert "mean.pt'; allowed: a file in a folder that exists" in done.stderr

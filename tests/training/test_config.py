@@ -54,6 +54,10 @@ def _plain(value: Any) -> Any:
         ({"name": "x", "model": {"phones": 79}, "optim": {"crf": 0.9}}, "0, or optim.phones above 0"),
         ({"name": "x", "model": {"phones": 79}, "optim": {"phones": 1.0, "phone_exits": [2]}}, "phone_exits"),
         ({"name": "x", "model": {}, "optim": {"precision": "int8"}}, "optim.precision"),
+        ({"name": "x", "model": {}, "augment": {"frequency_width": 100}}, "augment.frequency_width"),
+        ({"name": "x", "model": {}, "augment": {"time_share": 1.5}}, "augment.time_share"),
+        ({"name": "x", "model": {}, "augment": {"tail_frames": -1}}, "augment.tail_frames"),
+        ({"name": "x", "model": {}, "augment": {"gain_db": -3.0}}, "augment.gain_db"),
         (
             {"name": "x", "model": {}, "data": {"teacher": True}, "optim": {"teacher": 1.0, "teacher_exits": [7]}},
             "teacher_exits",

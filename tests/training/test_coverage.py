@@ -135,3 +135,15 @@ def test_what_is_read_aloud_is_a_corpus(tmp_path: Path, engine: str) -> None:
     assert script(*arguments, "--seed", 1).returncode == 0
     others = [json.loads(line) for line in (train / f"synthetic-{engine}.jsonl").read_text().splitlines()]
     assert not {row["audio"] for row in rows} & {row["audio"] for row in others}
+
+
+def test_quotation_marks_are_no_part_of_words(tmp_path: Path) -> None:
+    line = "'Come in here,' said the old man's wife. 'Don't!' - '\n"
+    (tmp_path / "a.txt").write_text(2 * line)
+    [words, _] = read_sentences(tmp_path / "a.txt")
+    assert words == ["COME", "IN", "HERE", "SAID", "THE", "OLD", "MAN'S", "WIFE", "DON'T"]
+
+
+def test_blank_lines_of_manifests_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"text": "A CAT"}\n\n{"text": "A"}\n')
+    assert count_words([tmp_path / "a.jsonl"]) == {"A": 2, "CAT": 1}

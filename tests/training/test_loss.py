@@ -129,3 +129,13 @@ def test_an_utterance_shorter_than_its_transcript_counts_as_zero() -> None:
     log_probs = torch.randn(1, 1, 3, 6).log_softmax(dim=-1)
     batch = Batch(torch.empty(0), torch.tensor([3]), torch.tensor([1, 2, 3, 4]), torch.tensor([4]), 1.0, [""])
     assert ctc_losses(log_probs, batch).tolist() == [0.0]
+
+
+def test_distillation_reaches_utterances_that_a_lag_would_empty() -> None:
+    torch.manual_seed(0)
+    log_probs = (3 * torch.randn(2, 2, 6, 5)).log_softmax(dim=-1)
+    for lengths in ([2, 3], [1, 2]):
+        batch = Batch(torch.empty(0), torch.tensor(lengths), torch.tensor([1, 2]), torch.tensor([1, 1]), 1.0, ["", ""])
+        for index in range(2):
+            alone = replace(batch, lengths=batch.lengths[index : index + 1], target_lengths=torch.tensor([1]))
+            assert distillation_losses(log_probs[:, index : index + 1], alone, 3) > 0

@@ -67,3 +67,20 @@ def test_heads_have_a_rate_of_their_own() -> None:
     assert len(heads) == 2 + 2 * 4
     # Without one, they go with the other output layers: to AdamW.
     assert {rates(0.0)[name] for name in heads if ".exit.phones." in name} == {OptimConfig().peak_lr}
+
+
+@pytest.mark.parametrize("head_lr", [0.0, 1e-3])
+@pytest.mark.parametrize("decay", [0.0, 0.02])
+def test_weight_decay_is_for_matrices_alone_and_a_teacher_s_maps_are_outputs(head_lr: float, decay: float) -> None:
+    model = AsrModel(ModelConfig(dim=16, heads=2, vocabulary=10, phones=5, exits=2, branches=(1,)))
+    maps = torch.nn.Sequential(torch.nn.LayerNorm(4), torch.nn.Linear(4, 5))
+    parts = torch.nn.ModuleDict({"model": model, "teacher": maps})
+    optimizers = build_optimizers(parts, OptimConfig(optimizer="muon", head_lr=head_lr, weight_decay=decay))
+    for optimizer, _ in optimizers:
+        for group in optimizer.param_groups:
+            for p in group["params"]:
+                assert group["weight_decay"] == (decay if p.ndim > 1 else 0.0)
+    [muon] = [optimizer for optimizer, _ in optimizers if isinstance(optimizer, Muon)]
+    held = {id(p) for group in muon.param_groups for p in group["params"]}
+    assert held
+    assert not held & {id(p) for p in maps.parameters()}

@@ -19,7 +19,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_asr.errors import DataError
+from edge_asr.errors import DataError, OptionError
 from edge_asr.training import node
 from edge_asr.training.config import AugmentConfig, Phase
 from edge_asr.training.data.device_augment import DB, DeviceAugmenter
@@ -54,7 +54,8 @@ def pack(prepared: Path, tmp_path_factory: pytest.TempPathFactory, repository: P
             {"data": {"teacher": True}, "optim": VALUES["optim"] | {"teacher": 1.0, "teacher_exits": [2]}},
         ),
         ("optim.phones", {"model": VALUES["model"] | {"phones": 79}, "optim": VALUES["optim"] | {"phones": 1.0}}),
-        ("augment.pace", {"augment": {"pace": 0.1}}),
+        ("augment.pace", {"augment": {"pace": 0.1}, "optim": VALUES["optim"] | {"minutes": 0.2}}),
+        ("optim.minutes", {}),
     ],
 )
 def test_what_a_pack_lacks_is_refused(
@@ -232,3 +233,20 @@ def test_device_augmentation() -> None:
     assert torch.allclose(curves, curves[:, :1].expand_as(curves), atol=1e-4)
     assert 1 < float(curves.abs().max()) <= 6.0 + 1e-4
     assert not torch.allclose(curves[0], curves[1])
+
+
+def test_a_node_without_a_time_and_cut_off_weights(pack: Path, tmp_path: Path, repository: Path) -> None:
+    spec = PackSpec.read(pack)
+    endless = replace(spec, config=replace(spec.config, optim=replace(spec.config.optim, minutes=0.0)))
+    endless.write(tmp_path)
+    with pytest.raises(OptionError, match=r"optim\.minutes of the pack is 0; allowed: above 0, or --minutes"):
+        node.Node(tmp_path, tmp_path / "out", torch.device("cpu"), 1, None)
+    (tmp_path / "status.json").write_text(json.dumps({"parts": 1, "step": 1, "elapsed": 1.0}))
+    (tmp_path / "weights-0.npz").write_bytes(b"PK\x03\x04 cut off")
+    command = [sys.executable, "scripts/gpu_pack.py", "collect", str(pack), str(tmp_path)]
+    command += ["--weights", str(tmp_path / "x.safetensors")]
+    environment = os.environ | {"PYTHONPATH": str(repository), "COLUMNS": "200"}
+    done = subprocess.run(command, cwd=repository, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "cannot be read" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -248,3 +248,54 @@ parallel.close()
                         x.data.copy_(mean)
     for a, b in zip(space["weights"](pair[0]), both[0][-1][1], strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-5)
+
+
+UNEVEN = """
+import json, sys
+from pathlib import Path
+import torch
+from edge_asr.model.model import AsrModel
+from edge_asr.training.batch import Batch
+from edge_asr.training.config import TrainConfig
+from edge_asr.training.crf import Bigram
+from edge_asr.training.learner import Learner
+from edge_asr.training.parallel import Parallel
+
+parallel = Parallel.start("cpu")
+config = TrainConfig.load(Path(sys.argv[1], "config.yaml"))
+torch.manual_seed(0)
+bigram = Bigram.count([(1, 2), (2, 3, 1)], 79)
+it = Learner(config, AsrModel(config.model), torch.device("cpu"), teacher_dim=6, parallel=parallel, bigram=bigram)
+generator = torch.Generator().manual_seed(1)
+mels = torch.randn(4, 4 * 20 + 3, 80, generator=generator)
+states = torch.randn(4, 20, 6, generator=generator)
+pieces, phones = [[1, 2], [3], [4, 5, 6], [7]], [[3, 4, 5], [], [6, 7, 8, 9, 10], []]  # two lack pronunciations
+known = [20, 0, 7, 3]  # frames with states
+own = range(parallel.rank, 4, parallel.size)
+def flat(rows):
+    return torch.tensor([x for i in own for x in rows[i]], dtype=torch.int64)
+def counts(rows):
+    return torch.tensor([len(rows[i]) for i in own])
+batch = Batch(mels[list(own)], torch.tensor([20] * len(own)), flat(pieces), counts(pieces), 1.0, [""] * len(own), 1,
+              states[list(own)], torch.tensor([known[i] for i in own]), flat(phones), counts(phones))
+row = it.update(config.phases[0], batch, 0.0)
+if parallel.leads:
+    Path(sys.argv[1], f"{parallel.size}.json").write_text(json.dumps(row))
+parallel.close()
+"""
+
+
+def test_losses_on_phones_and_states_are_means_over_the_whole_batch(tmp_path: Path, repository: Path) -> None:
+    values = VALUES | {
+        "model": VALUES["model"] | {"phones": 79},
+        "data": {"teacher": True},
+        "optim": VALUES["optim"] | {"phones": 0.5, "crf": 0.9, "teacher": 1.0, "teacher_exits": [1, 2]},
+        "phases": [{}],
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+    (tmp_path / "script.py").write_text(UNEVEN)
+    for processes in (1, 2):
+        launch(repository, processes, tmp_path / "script.py", tmp_path)
+    one, two = (json.loads((tmp_path / f"{processes}.json").read_text()) for processes in (1, 2))
+    for name in ("phones", "teacher", "norm", "losses"):
+        assert two[name] == pytest.approx(one[name], rel=2e-3)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from lhotse import CutSet
 
 from edge_asr.errors import DataError, OptionError
 from edge_asr.training.checkpoint import load_model, read_checkpoint, save_checkpoint
 from edge_asr.training.config import TrainConfig
+from edge_asr.training.crf import Bigram
 from edge_asr.training.data.batches import read_part
 from edge_asr.training.data.teacher import cache_states, measure
-from edge_asr.training.phones import PHONES
+from edge_asr.training.phones import PHONES, Pronunciations
 from edge_asr.training.trainer import Trainer
 from edge_asr.training.weights import lineage, load_weights, save_weights
 
@@ -227,6 +231,13 @@ def test_phones_are_learned_beside_word_pieces(crf: float, prepared: Path, tmp_p
         "optim": VALUES["optim"] | {"steps": 30, "phones": 0.5, "head_lr": 0.01, "crf": crf},
     }
     trainer = Trainer(TrainConfig.from_dict(values), prepared, tmp_path / "run")
+    if trainer.learner.bigram is not None:  # what can't be said is not counted as silence
+        corpora = read_part(prepared, "train", ())
+        said = Pronunciations.read(prepared / "pronunciations.dict")
+        ids = [said.encode(cut.supervisions[0].text) for cuts in corpora.values() for cut in cuts]
+        assert None in ids
+        known = Bigram.count([row for row in ids if row], 1 + len(PHONES))
+        assert torch.equal(trainer.learner.bigram.table, known.table)
     trainer.run()
     learned = [float(row["phones"]) for row in rows(tmp_path / "run") if float(row["phones"])]
     assert sum(learned[-5:]) < 0.8 * sum(learned[:5])
@@ -274,3 +285,29 @@ class Levels:
         padded[: len(pcm)] = pcm
         level = np.log(1e-4 + np.abs(padded.reshape(frames, 640)).mean(axis=1))
         return np.stack([level, -level, level * 2], axis=1).astype(np.float32)
+
+
+def test_a_run_that_becomes_longer_goes_back_to_the_phase_that_is_due(
+    trained: Path, prepared: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "run")
+    longer = VALUES | {"optim": VALUES["optim"] | {"steps": 600}}
+    trainer = Trainer(TrainConfig.from_dict(longer), prepared, tmp_path / "run")
+    assert (trainer.step, trainer.phase, trainer.batch) == (60, 0, 0)
+    same = Trainer(TrainConfig.from_dict(VALUES), prepared, tmp_path / "run")
+    assert (same.step, same.phase) == (60, 1)
+
+
+def test_a_text_that_can_not_be_spelled_is_named_before_the_first_update(
+    trained: Path, prepared: Path, tmp_path: Path
+) -> None:
+    model, tokenizer, _ = load_weights(trained / "last.pt")
+    shutil.copytree(prepared, tmp_path / "prepared")
+    path = tmp_path / "prepared" / "train" / "tones" / "cuts.jsonl.gz"
+    cuts = list(CutSet.from_file(path))
+    cuts[7] = replace(cuts[7], supervisions=[replace(cuts[7].supervisions[0], text="one 2")])
+    CutSet.from_cuts(cuts).to_file(path)
+    config = TrainConfig.from_dict(VALUES)
+    start: dict[str, Any] = {"init": model.state_dict(), "tokenizer": tokenizer}
+    with pytest.raises(DataError, match="corpus 'tones', utterance 'tones-007': text 'one 2'"):
+        Trainer(config, tmp_path / "prepared", tmp_path / "run", **start)

@@ -97,9 +97,27 @@ class Loader:
         self.pronunciations = pronunciations
         self._ids: dict[str, list[int]] = {}
 
+    def check(self) -> None:
+        """Checks what a run would otherwise stop at somewhere on its way.
+
+        Raises:
+            DataError: an utterance has no features at a speed, or a transcript that the tokeniser can't spell.
+        """
+        for name, cuts in self.corpora.items():
+            self.store.check(cuts, self.config.speeds)
+            for cut in cuts:
+                try:
+                    self._encode(cut.supervisions[0].text)
+                except DataError as error:
+                    raise DataError(f"corpus {name!r}, utterance {cut.id!r}: {error}") from error
+
     def epoch(self, phase: Phase, phase_number: int, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """Batches of one epoch, beginning after the first ``skip``."""
         cuts = epoch_cuts(self.corpora, phase, np.random.default_rng([self.seed, phase_number, epoch]))
+        if len(cuts) == 1:  # the sampler would have two buckets at least
+            if not skip:
+                yield self.collate(cuts, np.random.default_rng([self.seed, phase_number, epoch, 0]))
+            return
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # it would rather read cuts lazily; these fit in memory
             sampler = DynamicBucketingSampler(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ REQUIRED = ("id", "audio", "text")
 
 
 def _cut(name: str, audio: Path, text: str, speaker: str, extra: dict[str, Any]) -> MonoCut:
+    audio = Path(os.path.abspath(audio))  # what is written of it must hold in any working directory
     try:
         info = sf.info(str(audio))
     except sf.LibsndfileError as error:
@@ -67,6 +70,8 @@ def _from_librispeech(root: Path) -> Iterator[MonoCut]:
                 raise DataError(
                     f"{transcript}, line {number}: no {name} with suffix {', '.join(AUDIO_SUFFIXES)} lies beside it"
                 )
+            if not text.strip():
+                raise DataError(f"{transcript}, line {number}: {name} has no transcript")
             yield _cut(name, audio, text.strip(), name.split("-")[0], {})
 
 
@@ -81,6 +86,12 @@ def _from_jsonl(manifest: Path, root: Path) -> Iterator[MonoCut]:
         missing = [key for key in REQUIRED if not isinstance(row, dict) or not isinstance(row.get(key), str)]
         if missing:
             raise DataError(f"{manifest}, line {number}: field {missing[0]!r} must be a string")
+        if not row["text"].strip():
+            raise DataError(f"{manifest}, line {number}: field 'text' is empty")
+        for key in ("check", "duration"):
+            value = row.get(key, 0.0)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+                raise DataError(f"{manifest}, line {number}: field {key!r} is {value!r}; allowed: a number, 0 or more")
         extra = {"check": float(row["check"])} if "check" in row else {}
         yield _cut(row["id"], root / row["audio"], row["text"], str(row.get("speaker", "unknown")), extra)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_asr.errors import DataError
 
-WORD = re.compile(r"[A-Z']+")
+WORD = re.compile(r"[A-Z]+(?:'[A-Z]+)*")  # apostrophes at its ends may be quotation marks
 LENGTHS = range(4, 36)  # words a sentence
 ROUNDS = 12  # how often rarity is reckoned anew while sentences are chosen
 
@@ -24,7 +24,8 @@ def count_words(manifests: Sequence[Path]) -> Counter[str]:
     for manifest in manifests:
         try:
             for line in manifest.read_text(encoding="utf-8").splitlines():
-                counts.update(json.loads(line)["text"].split())
+                if line.strip():
+                    counts.update(json.loads(line)["text"].split())
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(f"manifest {str(manifest)!r} cannot be read: {error}") from error
     return counts

@@ -69,12 +69,18 @@ def feature_path(prepared: Path, split: str, corpus: str, speed: float) -> Path:
     return prepared / "features" / f"{split}-{corpus}-{float(speed)}.f16"
 
 
-def fingerprint(cuts: Iterable[MonoCut]) -> str:
-    """SHA-256 over the id, the duration and the size of the audio file of every utterance, in any order."""
+def fingerprint(cuts: Iterable[MonoCut]) -> str | None:
+    """SHA-256 over the id, the duration and the size of the audio file of every utterance, in any order.
+
+    None where an audio file is not there any more: features may be kept without it.
+    """
     rows = []
     for cut in cuts:
-        audio = Path(cut.recording.sources[0].source)
-        rows.append(json.dumps([cut.id, cut.duration, audio.stat().st_size if audio.exists() else 0]))
+        try:
+            size = Path(cut.recording.sources[0].source).stat().st_size
+        except OSError:
+            return None
+        rows.append(json.dumps([cut.id, cut.duration, size]))
     return hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()
 
 
@@ -84,21 +90,24 @@ def cache_features(
     """Writes ``path`` (raw float16 rows) and ``path`` + ``.json`` (id → first row, rows); finished ones are left alone.
 
     The index is renamed into place last: an interrupted run begins that file again. ``path`` + ``.source`` holds the
-    recordings' fingerprint: others under the same ids are done again. Older files without one are believed.
+    recordings' fingerprint: others under the same ids are done again. Older files without one are believed, and so are
+    finished ones whose audio is not there any more.
 
     Args:
         cuts: a corpus.
         path: the file to write.
         speed: speed perturbation factor.
         tick: called with the seconds of audio done after each utterance.
+
+    Raises:
+        DataError: audio cannot be read; what was there stays.
     """
     index_path, source_path = (path.with_name(path.name + suffix) for suffix in (".json", ".source"))
     source = fingerprint(cuts)
     if index_path.exists():
-        known = source_path.read_text() if source_path.exists() else source
+        known = source_path.read_text() if source is not None and source_path.exists() else source
         if known == source and set(json.loads(index_path.read_text())) == {cut.id for cut in cuts}:
             return
-        index_path.unlink()  # what it says is over
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     logmel, index, row = LogMel(), {}, 0
@@ -109,8 +118,9 @@ def cache_features(
             index[cut.id] = [row, len(mels)]
             row += len(mels)
             tick(cut.duration)
+    index_path.unlink(missing_ok=True)  # what it says is over
     os.replace(part, path)
-    replace_file(source_path, source.encode())
+    replace_file(source_path, (source or "").encode())
     replace_file(index_path, json.dumps(index).encode())
 
 
@@ -160,6 +170,17 @@ class MelStore:
     def _rows(self, place: tuple[int, int, int]) -> npt.NDArray[np.float16]:
         which, first, n = place
         return self._maps[which][first : first + n]
+
+    def check(self, cuts: Iterable[MonoCut], speeds: Iterable[float]) -> None:
+        """Checks that all utterances are there at all speeds; DataError naming the first that isn't."""
+        wanted = [float(speed) for speed in speeds]
+        for cut in cuts:
+            for speed in wanted:
+                if f"{cut.recording.id}@{speed}" not in self._index:
+                    raise DataError(
+                        f"the features of {cut.recording.id!r} at speed {speed:g} are missing: run "
+                        "scripts/prepare_data.py again"
+                    )
 
     def get(self, name: str, speed: float = 1.0) -> npt.NDArray[np.float16]:
         """Features (T, 80) of one utterance; KeyError where it was not cached."""

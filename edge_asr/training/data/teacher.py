@@ -48,7 +48,10 @@ class WhisperTeacher:
         except ImportError as error:
             raise MissingExtraError("a Whisper teacher needs faster-whisper: pip install edge-asr[teacher]") from error
         self._view = ctranslate2.StorageView
-        self._model = WhisperModel(path, device="cpu", compute_type="int8_float32", cpu_threads=threads)
+        try:
+            self._model = WhisperModel(path, device="cpu", compute_type="int8_float32", cpu_threads=threads)
+        except Exception as error:  # whatever the libraries raise for a name or a folder that is no model
+            raise DataError(f"teacher {path!r} is no Whisper model for faster-whisper: {error}") from error
 
     def states(self, pcm: Float) -> Float:
         """See ``Teacher.states``."""
@@ -110,9 +113,10 @@ def cache_states(
     source = fingerprint(cuts)
     if index_path.exists():
         head = _index(path)
-        if head.get("source", source) == source and set(head["index"]) == {c.id for c in cuts if c.duration <= LONGEST}:
+        if (source is None or head.get("source", source) == source) and set(head["index"]) == {
+            c.id for c in cuts if c.duration <= LONGEST
+        }:
             return
-        index_path.unlink()  # what it says is over
     values = _statistics(statistics)
     mean, std = (np.array(values[name], np.float32) for name in ("mean", "std"))
     part, index, row = path.with_name(path.name + ".part"), {}, 0
@@ -124,6 +128,7 @@ def cache_states(
                 index[cut.id] = [row, len(states)]
                 row += len(states)
             tick(cut.duration)
+    index_path.unlink(missing_ok=True)  # what it says is over
     os.replace(part, path)
     replace_file(index_path, json.dumps({"dim": len(mean), "source": source, "index": index}).encode())
 

@@ -14,6 +14,7 @@ from edge_asr.errors import DataError
 from edge_asr.training.data.corpus import read_corpus
 
 RECEIPT = "prepared.json"
+NOISE = "noise"  # the folder of archives that are no corpora
 TOLERANCE = 0.02  # relative, hours in the manifest against hours in the audio files
 
 
@@ -55,6 +56,8 @@ def find_pairs(root: Path) -> list[tuple[str, Path, Path]]:
         manifest = tar.with_suffix(".jsonl")
         if manifest.exists():
             pairs.append((tar.parent.name, tar, manifest))
+        elif tar.parent.name != NOISE:
+            raise DataError(f"archive {str(tar)!r} lacks its manifest {manifest.name!r} beside it")
     if not pairs:
         raise DataError(f"data folder {str(root)!r} holds no <split>/<corpus>.tar with a <corpus>.jsonl beside it")
     return pairs
@@ -121,7 +124,7 @@ def unpack(split: str, tar: Path, manifest: Path, out: Path, say: Callable[[str]
     cuts = read_corpus(copy)
     rows = [json.loads(line) for line in copy.read_text(encoding="utf-8").splitlines() if line.strip()]
     stated = sum(float(row.get("duration", 0.0)) for row in rows)
-    found = sum(cut.duration for cut in cuts)
+    found = sum(cut.duration for cut, row in zip(cuts, rows, strict=True) if "duration" in row)
     if stated and abs(stated - found) > TOLERANCE * found:
         raise DataError(
             f"{manifest}: durations add up to {stated:.0f} s, the audio to {found:.0f} s (allowed: ±{TOLERANCE:.0%})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,3 +112,27 @@ def test_an_id_may_hold_the_sign_between_id_and_copy(tmp_path: Path) -> None:
     batches = list(loader.epoch(Phase(weights={"x": 8}), 0, 0))
     assert [text for batch in batches for text in batch.texts] == ["ONE"] * 8
     assert loader.collate(list(cuts), None).texts == ["ONE"]  # as dev samples are, without a copy's number
+
+
+def test_an_epoch_of_one_utterance(loader: Loader) -> None:
+    one = [cut for cut in loader.corpora["tones"] if cut.id == "tones-003"]
+    alone = Loader(
+        {"tones": one}, loader.store, loader.tokenizer, loader.augmenter, loader.config, batch_seconds=10.0, seed=3
+    )
+    [batch] = alone.epoch(Phase(), 0, 0)
+    assert batch.texts == [one[0].supervisions[0].text]
+    assert list(alone.epoch(Phase(), 0, 0, skip=1)) == []
+
+
+def test_what_a_run_would_stop_at_is_found_before_it(loader: Loader) -> None:
+    loader.check()
+    cut = loader.corpora["tones"][5]
+    said = replace(cut.supervisions[0], text="ONE é")
+    odd = [*loader.corpora["tones"][:5], replace(cut, supervisions=[said])]
+    other = Loader({"tones": odd}, loader.store, loader.tokenizer, None, loader.config, batch_seconds=10.0, seed=3)
+    with pytest.raises(DataError, match=rf"corpus 'tones', utterance '{cut.id}': text 'ONE é'"):
+        other.check()
+    config = DataConfig(speeds=(1.0, 1.1))
+    other = Loader(loader.corpora, loader.store, loader.tokenizer, None, config, batch_seconds=10.0, seed=3)
+    with pytest.raises(DataError, match=r"at speed 1\.1 are missing"):
+        other.check()

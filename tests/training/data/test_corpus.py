@@ -64,3 +64,37 @@ def test_neither_folder_nor_manifest(tmp_path: Path) -> None:
     for source in (tmp_path, tmp_path / "none.jsonl"):
         with pytest.raises(DataError, match="LibriSpeech"):
             read_corpus(source)
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ('"text": " "', "line 2: field 'text' is empty"),
+        ('"text": "A", "check": null', "line 2: field 'check' is None; allowed: a number"),
+        ('"text": "A", "duration": "3 s"', "line 2: field 'duration' is '3 s'"),
+        ('"text": "A", "duration": NaN', "line 2: field 'duration' is nan"),
+        ('"text": "A", "check": true', "line 2: field 'check' is True"),
+    ],
+)
+def test_what_a_line_says_is_checked(samples: Path, tmp_path: Path, field: str, message: str) -> None:
+    audio = json.dumps(str(samples / "librispeech-1272-128104-0000.flac"))
+    manifest = tmp_path / "m.jsonl"
+    manifest.write_text(f'{{"id": "a", "audio": {audio}, "text": "A"}}\n{{"id": "b", "audio": {audio}, {field}}}\n')
+    with pytest.raises(DataError, match=message):
+        read_corpus(manifest)
+
+
+def test_an_empty_transcript_in_librispeech_s_layout(tmp_path: Path) -> None:
+    write_librispeech(tmp_path / "dev-clean", 2, 0)
+    path = next((tmp_path / "dev-clean").rglob("*.trans.txt"))
+    path.write_text(path.read_text().split()[0] + "\n")
+    with pytest.raises(DataError, match=r"trans\.txt, line 1: 11-7-0000 has no transcript"):
+        read_corpus(tmp_path / "dev-clean")
+
+
+def test_cuts_hold_in_any_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_librispeech(tmp_path / "dev-clean", 2, 0)
+    monkeypatch.chdir(tmp_path)
+    cuts = list(read_corpus(Path("dev-clean")))
+    monkeypatch.chdir("/")
+    assert all(Path(cut.recording.sources[0].source).is_file() for cut in cuts)

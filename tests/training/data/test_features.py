@@ -14,7 +14,7 @@ from lhotse import CutSet
 from edge_asr.errors import DataError
 from edge_asr.model.config import ModelConfig
 from edge_asr.model.frontend import Frontend
-from edge_asr.training.data.batches import open_store
+from edge_asr.training.data.batches import open_store, read_part
 from edge_asr.training.data.corpus import read_corpus
 from edge_asr.training.data.features import MelStore, cache_features, feature_path, read_audio, utterance_mels
 
@@ -113,3 +113,28 @@ def test_other_recordings_under_the_same_ids_are_cached_again(tmp_path: Path) ->
     path.with_name(path.name + ".source").unlink()
     cache_features(write_corpus(tmp_path / "x", 0), path)
     assert MelStore([path]).get("a").shape == (4 * 20 + 3, 80)
+
+
+def test_a_finished_cache_outlives_its_audio(tmp_path: Path) -> None:
+    cuts = write_corpus(tmp_path / "audio", 1)
+    path = tmp_path / "train-a-1.0.f16"
+    cache_features(cuts, path)
+    before = {p.name: p.read_bytes() for p in tmp_path.glob("train-*")}
+    (tmp_path / "audio" / "a.wav").unlink()
+    cache_features(cuts, path)
+    assert {p.name: p.read_bytes() for p in tmp_path.glob("train-*")} == before
+    # Where something is to be done it can't be, and nothing is lost.
+    with pytest.raises(DataError, match=r"a\.wav"):
+        cache_features(CutSet.from_cuts([cut.with_id("b") for cut in cuts]), path)
+    assert {p.name: p.read_bytes() for p in tmp_path.glob("train-*.json")} == {
+        name: data for name, data in before.items() if name.endswith(".json")
+    }
+    assert len(MelStore([path])) == 1
+
+
+def test_a_missing_speed_is_named(prepared: Path) -> None:
+    cuts = read_part(prepared, "train", ("tones",))["tones"]
+    store = open_store(prepared, "train", ["tones"], (0.9, 1.0))
+    store.check(cuts, (0.9, 1.0))
+    with pytest.raises(DataError, match=r"'tones-000' at speed 1\.1 are missing: run scripts/prepare_data\.py"):
+        store.check(cuts, (1.0, 1.1))

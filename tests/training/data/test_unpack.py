@@ -91,3 +91,27 @@ def test_what_an_archive_may_not_hold(tmp_path: Path, name: str, kind: bytes, li
         extract(archive, tmp_path / "out")
     assert not list((tmp_path / "out").iterdir())
     assert not (tmp_path / "a.txt").exists()
+
+
+def test_durations_are_compared_where_they_are_stated(tmp_path: Path) -> None:
+    tar, manifest = write_pair(tmp_path / "in", "tones", 5, 0)
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for row in rows[1:]:
+        del row["duration"]
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert unpack("train", tar, manifest, tmp_path / "out").utterances == 5
+    rows[0]["duration"] *= 1.5
+    manifest.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(DataError, match="durations"):
+        unpack("train", tar, manifest, tmp_path / "out")
+
+
+def test_a_tar_without_its_manifest(tmp_path: Path) -> None:
+    write_pair(tmp_path / "train", "tones", 2, 0)
+    _, manifest = write_pair(tmp_path / "noise", "clips", 2, 0)
+    manifest.unlink()  # noise has none
+    assert len(find_pairs(tmp_path)) == 1
+    _, manifest = write_pair(tmp_path / "train", "orphan", 2, 0)
+    manifest.rename(manifest.with_name("orphans.jsonl"))
+    with pytest.raises(DataError, match=r"orphan\.tar' lacks its manifest 'orphan\.jsonl'"):
+        find_pairs(tmp_path)
