@@ -48,10 +48,14 @@ class Fields:
         """Reads a JSON file that must hold an object; ``file`` is its name in messages."""
         try:
             data = json.loads(path.read_bytes())
+            json.dumps(data, ensure_ascii=False).encode()
         except FileNotFoundError:
             raise BundleError("missing", file=file) from None
         except OSError as error:
             raise BundleError(f"can't be read: {error.strerror or error}", file=file) from error
+        except UnicodeEncodeError as error:  # json takes escapes of half a character
+            half = error.object[error.start]
+            raise BundleError(f"holds {half!r}, half a surrogate pair; expected Unicode text", file=file) from error
         except (ValueError, RecursionError) as error:
             raise BundleError(f"isn't valid JSON: {error}", file=file) from error
         if not isinstance(data, dict):
@@ -85,13 +89,15 @@ class Fields:
             self.fail(key, f"is {value!r}, expected a text that isn't empty")
         return value
 
-    def integer(self, key: str, *, minimum: int = 0) -> int:
-        """Takes an integer that isn't less than ``minimum``."""
-        return self._integer(key, self.value(key), minimum)
+    def integer(self, key: str, *, minimum: int = 0, maximum: int | None = None) -> int:
+        """Takes an integer that isn't less than ``minimum``, nor more than ``maximum``."""
+        return self._integer(key, self.value(key), minimum, maximum)
 
-    def _integer(self, key: str, value: object, minimum: int) -> int:
+    def _integer(self, key: str, value: object, minimum: int, maximum: int | None) -> int:
         if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
             self.fail(key, f"is {value!r}, expected an integer ≥ {minimum}")
+        if maximum is not None and value > maximum:
+            self.fail(key, f"is {value!r}, expected an integer ≤ {maximum}")
         return value
 
     def _number(self, key: str, value: object) -> float:
@@ -112,6 +118,16 @@ class Fields:
             self.fail(key, f"is {_kind(value)}, expected an object")
         return Fields(value, self.file, self.name(key))
 
+    def facts(self, key: str) -> dict[str, Any]:
+        """Takes an object with anything in it that JSON allows; Python's reader takes NaN and infinity besides."""
+        self.mapping(key)  # complains if it isn't one
+        found: dict[str, Any] = self.value(key)
+        try:
+            json.dumps(found, allow_nan=False)
+        except ValueError:
+            self.fail(key, "holds NaN or infinity, expected finite numbers")
+        return found
+
     def items(self, key: str) -> list[Any]:
         """Takes a list."""
         value = self.value(key)
@@ -123,9 +139,9 @@ class Fields:
         """Takes a list of objects."""
         return [self._mapping(f"{key}[{i}]", value) for i, value in enumerate(self.items(key))]
 
-    def integers(self, key: str, *, minimum: int = 0) -> tuple[int, ...]:
-        """Takes a list of integers that aren't less than ``minimum``."""
-        return tuple(self._integer(f"{key}[{i}]", value, minimum) for i, value in enumerate(self.items(key)))
+    def integers(self, key: str, *, minimum: int = 0, maximum: int | None = None) -> tuple[int, ...]:
+        """Takes a list of integers that aren't less than ``minimum``, nor more than ``maximum``."""
+        return tuple(self._integer(f"{key}[{i}]", value, minimum, maximum) for i, value in enumerate(self.items(key)))
 
     def numbers(self, key: str) -> tuple[float, ...]:
         """Takes a list of finite numbers."""

@@ -99,9 +99,9 @@ class PolicySpec:
             chunk: _numbers(entries, chunk, exits - 1, "thresholds")
             for entries, chunk in _by_chunk(fields, "thresholds", spec)
         }
-        calibration = fields.value("calibration") if "calibration" in fields else {}
-        if not isinstance(calibration, dict):
-            fields.fail("calibration", "expected an object")
+        calibration = fields.facts("calibration") if "calibration" in fields else {}
+        if "decoder" in calibration:
+            fields.mapping("calibration").text("decoder")  # complains if it isn't one
         return cls(
             precision=precision,
             graphs=digest,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,10 @@ VERSION = 1
 FULL = "full"
 UNLISTED = ("bundle.json", "policy.json", "README.md")
 """The files that ``files`` doesn't list."""
+MOST_FRAMES, WIDEST, LONGEST_HOP = 20_000, 10_000, 10_000
+"""Limits of what buffers are made of: frames (13 minutes of 40 ms), ``dim``, and samples from a frame to the next."""
+LARGEST_STATE, MOST_AXES = 10_000_000, 8
+"""Numbers in one of the trunk's states, and its axes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +133,8 @@ class BundleSpec:
             sample_rate=fields.integer("sample_rate", minimum=1),
             frontend=FrontendSpec(
                 file=frontend.path("file"),
-                hop=frontend.integer("hop", minimum=1),
-                overlap=frontend.integer("overlap"),
+                hop=frontend.integer("hop", minimum=1, maximum=LONGEST_HOP),
+                overlap=frontend.integer("overlap", maximum=10 * LONGEST_HOP),
             ),
             encoder=encoder,
             chunks=_chunks(fields.mapping("chunks"), encoder),
@@ -138,7 +143,7 @@ class BundleSpec:
             default_precision=fields.text("default_precision"),
             exits=_exits(fields, encoder),
             files=_files(fields.mapping("files")),
-            metrics=MappingProxyType(dict(fields.value("metrics"))) if _has_metrics(fields) else MappingProxyType({}),
+            metrics=MappingProxyType(dict(fields.facts("metrics")) if "metrics" in fields else {}),
             lm=fields.mapping("lm").path("file") if "lm" in fields else None,
             phones=_tokens(fields.mapping("phones")) if "phones" in fields else None,
         )
@@ -176,36 +181,36 @@ class BundleSpec:
         return (*(str(self.chunk_ms(frames)) for frames in self.chunks.allowed), FULL)
 
 
-def _has_metrics(fields: Fields) -> bool:
-    if "metrics" in fields:
-        fields.mapping("metrics")  # complains if it isn't one
-        return True
-    return False
-
-
 def _encoder(fields: Fields) -> EncoderSpec:
-    states = fields.mapping("trunk_state")
-    step = fields.integer("step_frames", minimum=2)
+    step = fields.integer("step_frames", minimum=2, maximum=MOST_FRAMES)
     if step % 2:
         fields.fail("step_frames", f"is {step}, expected an even number")
-    overlap = fields.integer("overlap") if "overlap" in fields else 0
+    overlap = fields.integer("overlap", maximum=MOST_FRAMES) if "overlap" in fields else 0
     if overlap % 2:
         fields.fail("overlap", f"is {overlap}, expected an even number")
     return EncoderSpec(
         architecture=fields.text("architecture"),
-        dim=fields.integer("dim", minimum=1),
+        dim=fields.integer("dim", minimum=1, maximum=WIDEST),
         exits=fields.integer("exits", minimum=1),
-        history=fields.integer("history"),
-        look_ahead=fields.integer("look_ahead"),
+        history=fields.integer("history", maximum=MOST_FRAMES),
+        look_ahead=fields.integer("look_ahead", maximum=MOST_FRAMES),
         step_frames=step,
-        tail_frames=fields.integer("tail_frames"),
-        trunk_state=MappingProxyType({key: states.integers(key, minimum=1) for key in states}),
+        tail_frames=fields.integer("tail_frames", maximum=MOST_FRAMES),
+        trunk_state=_states(fields.mapping("trunk_state")),
         overlap=overlap,
     )
 
 
+def _states(fields: Fields) -> Mapping[str, tuple[int, ...]]:
+    shapes = {key: fields.integers(key, minimum=1) for key in fields}
+    for key, shape in shapes.items():
+        if len(shape) > MOST_AXES or math.prod(shape) > LARGEST_STATE:
+            fields.fail(key, f"is {list(shape)}, expected at most {MOST_AXES} axes and {LARGEST_STATE} numbers")
+    return MappingProxyType(shapes)
+
+
 def _chunks(fields: Fields, encoder: EncoderSpec) -> ChunkSpec:
-    allowed = fields.integers("allowed", minimum=2)
+    allowed = fields.integers("allowed", minimum=2, maximum=MOST_FRAMES)
     if not allowed or any(frames % 2 for frames in allowed) or list(allowed) != sorted(set(allowed)):
         fields.fail("allowed", f"is {list(allowed)}, expected even numbers of frames, rising")
     default = fields.integer("default", minimum=2)
@@ -214,7 +219,7 @@ def _chunks(fields: Fields, encoder: EncoderSpec) -> ChunkSpec:
     return ChunkSpec(
         default=default,
         allowed=allowed,
-        full_max_frames=fields.integer("full_max_frames", minimum=encoder.tail_frames + 10),
+        full_max_frames=fields.integer("full_max_frames", minimum=encoder.tail_frames + 10, maximum=MOST_FRAMES),
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -36,7 +39,7 @@ def calibrate(
     ] = None,
     rtf: Annotated[
         float | None,
-        typer.Option("--rtf", metavar="X", help="Mean real-time factor, measured on this machine."),
+        typer.Option("--rtf", metavar="X", help="Mean real-time factor of the encoder only, on this machine."),
     ] = None,
     confidence: Annotated[
         float | None,
@@ -70,7 +73,10 @@ def calibrate(
     other half judges them, by the texts of the decoder that the model will be used with: the bounds that are
     printed and kept are theirs. A language model mends much of what early exits get wrong, so its thresholds are others
     than those for greedy texts; the first decoder's hold for those that are not calibrated. Thresholds belong to the
-    graphs that were measured: calibrate again after each export.
+    graphs that were measured: calibrate again after each export. Chunk sizes and decoders that are not calibrated now
+    keep what the file holds of them, where graphs, precision and criterion are the same; what goes is said.
+
+    --rtf counts the encoder only; a budget at run time counts deciding and decoding too.
     """
     from rich.console import Console
 
@@ -78,6 +84,7 @@ def calibrate(
 
     folder = resolve(model)
     target = folder / "policy.json" if out is None else out
+    check_target(target)
     if from_log is not None:
         if data is not None or max_loss or mean_macs or rtf:
             raise OptionError("--from-log goes without DATA and goals: a log has no transcripts")
@@ -93,6 +100,7 @@ def calibrate(
     from edge_asr.evaluation import calibration
     from edge_asr.evaluation.chunk_table import ChunkTable
     from edge_asr.evaluation.dataset import identity, load_dataset, sample
+    from edge_asr.evaluation.earlier_policy import with_earlier
     from edge_asr.evaluation.evaluate import exit_costs, exit_seconds
     from edge_asr.evaluation.exit_log import record_all
     from edge_asr.evaluation.goal import Goal
@@ -124,7 +132,7 @@ def calibrate(
             table = ChunkTable(recordings, costs, tokens, blank, scorer(recordings, tokens, blank, reader))
             with progress(f"chunk {chunk}, {name}, points of the path", None) as tick:
                 results[name][chunk] = calibration.calibrate(
-                    table, rule, goal, temperature_scaling=temperature, seed=seed, tick=tick
+                    table, rule, goal, temperature_scaling=temperature, hysteresis=hysteresis, seed=seed, tick=tick
                 )
     notes = {
         "data": data.name if subset is None else f"{data.name}/{subset}",
@@ -134,16 +142,38 @@ def calibrate(
         "cost": "seconds" if rtf is not None else "macs",
         "seed": seed,
     }
-    document = calibration.policy_document(bundle, recognizer.precision, results, notes, hysteresis)
+    document = calibration.policy_document(bundle, recognizer.precision, results, notes)
     for name, reader in prepared.items():  # thresholds hold for what was read
         document.get("decoders", {}).get(name, document)["calibration"]["phones"] = reader.phones
+    document, said = with_earlier(document, target, bundle.spec)
+    console = Console(highlight=False)
+    console.print(table_of(results, "rtf" if rtf is not None else "MMAC/s"))
+    for line in [*remarks(results, goal.confidence), *said]:
+        console.print(line, soft_wrap=True, markup=False)
     write(target, document)
     if out is None:
         Recognizer.load(folder)  # what was written can be read and used
-    console = Console(highlight=False)
-    console.print(table_of(results, "rtf" if rtf is not None else "MMAC/s"))
-    for line in remarks(results, goal.confidence):
-        console.print(line, soft_wrap=True)
+
+
+def check_target(path: Path) -> None:
+    """Check, before the work starts, that a policy can be written.
+
+    Raises:
+        OptionError: it cannot.
+    """
+    try:
+        for entry in (path, path.parent / f"{path.name}.partial"):
+            if entry.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> OptionError:
+    """Says why a policy cannot be written, and what helps."""
+    return OptionError(f"{str(path)!r} cannot be written: {error.strerror}; --out names another file")
 
 
 def write(path: Path, document: dict[str, Any]) -> None:
@@ -157,23 +187,24 @@ def write(path: Path, document: dict[str, Any]) -> None:
     try:
         write_policy(path, document)
     except OSError as error:
-        raise OptionError(f"{str(path)!r} cannot be written: {error.strerror}; --out names another file") from error
+        raise unwritable(path, error) from error
 
 
 def adapted(folder: Path, log_file: Path) -> dict[str, Any]:
     """The model's policy with thresholds moved to a device's log.
 
     Raises:
-        DataError: the log cannot be read, or is of another policy.
+        DataError: the log cannot be read, or is of another policy or calibration.
         OptionError: the model's policy has no reference to compare with.
     """
     from edge_asr.bundle.bundle import Bundle
     from edge_asr.evaluation.reference import log_counts, recalibrated
     from edge_asr.exits.criterion import get_criterion
+    from edge_asr.runtime.monitor import counted_by
 
     try:
         log = json.loads(log_file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"log {str(log_file)!r} cannot be read: {error}") from error
     policy = Bundle.load(folder).policy
     if policy is None or not policy.reference:
@@ -182,23 +213,41 @@ def adapted(folder: Path, log_file: Path) -> dict[str, Any]:
         raise DataError(f"log {str(log_file)!r} isn't a monitor's of this model and criterion ({policy.criterion})")
     document: dict[str, Any] = json.loads((folder / "policy.json").read_text(encoding="utf-8"))
     parts = {"": policy, **policy.decoders}
-    places = [policy.place(decoder, chunk) for decoder, part in parts.items() for chunk in part.reference]
+    for name in ("criterion", "calibrations"):
+        if not isinstance(log.get(name, {}), dict):
+            raise DataError(f"log {str(log_file)!r}: field {name!r} isn't an object, with an entry for each chunk size")
+    places = [
+        policy.place(decoder, chunk)
+        for decoder, part in parts.items()
+        for chunk in part.reference
+        if chunk in part.thresholds
+    ]
     seen = [place for place in places if place in log.get("criterion", {})]
     if not seen:
         raise DataError(f"log {str(log_file)!r} has no counts for chunk {', '.join(places)}")
     for place in seen:
         part, chunk = policy.at(place)
+        now = counted_by(policy, place)
+        if log.get("calibrations", {}).get(place, now) != now:  # older logs don't say
+            raise DataError(
+                f"log {str(log_file)!r}: chunk {place} was counted under another calibration, whose bins aren't this "
+                "one's; start a new log"
+            )
         counts = log_counts(log, place)
         if len(counts) != policy.exits - 1:
             raise DataError(f"the log has counts of {len(counts)} exits, expected {policy.exits - 1}")
-        moved = recalibrated(part.thresholds[chunk], part.reference[chunk], counts, get_criterion(part.criterion))
+        rule = get_criterion(part.criterion)
+        moved = recalibrated(part.thresholds[chunk], part.reference[chunk], counts, rule, hysteresis=part.hysteresis)
         inside = document if place == chunk else document["decoders"][place.rpartition("/")[0]]
         inside["thresholds"][chunk] = list(moved)
         # Cheaper levels go along, so that they stay cheaper.
         by = [new - old for new, old in zip(moved, part.thresholds[chunk], strict=True)]
         for level in inside.get("levels", {}).get(chunk, []):
             level[:] = [old + step for old, step in zip(level, by, strict=True)]
-    document["calibration"]["from_log"] = {"chunks": seen, "thresholds": "moved to the calibration's exit rates"}
+    document.setdefault("calibration", {})["from_log"] = {
+        "chunks": seen,
+        "thresholds": "moved to the calibration's exit rates",
+    }
     return document
 
 

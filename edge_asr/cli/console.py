@@ -14,7 +14,7 @@ from typing import ParamSpec
 
 import typer
 
-from edge_asr.errors import EdgeAsrError
+from edge_asr.errors import EdgeAsrError, OptionError
 
 INTERRUPTED = 130
 
@@ -42,6 +42,8 @@ def command(function: Callable[Options, None]) -> Callable[Options, None]:
     @wraps(function)
     def run(*args: Options.args, **kwargs: Options.kwargs) -> None:
         try:
+            if sys.stdout is None:  # Python's stand-in where it was closed
+                raise OptionError("stdout is closed; expected a place for results, such as /dev/null")
             function(*args, **kwargs)
             sys.stdout.flush()
         except KeyboardInterrupt:

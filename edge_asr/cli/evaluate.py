@@ -72,8 +72,8 @@ def evaluate(
     from edge_asr.evaluation.dataset import load_dataset, sample
     from edge_asr.runtime.recognizer import Recognizer
 
-    if json_file is not None and not json_file.resolve().parent.is_dir():
-        raise OptionError(f"--json {str(json_file)!r}: there is no folder {str(json_file.parent)!r} to write it to")
+    if json_file is not None:
+        check_place(json_file)
     recognizer = Recognizer.load(model, precision=precision, threads=threads)
     phrases = [] if hotwords is None else read_hotwords(hotwords)
     prepared = recognizer.decoder(decoder.value, lm=lm)
@@ -160,6 +160,21 @@ def notes(result: Evaluation) -> Iterator[str]:
     if result.second_pass is not None:
         again = result.second_pass
         yield f"and again (second pass): final texts better in {again.better} utterances, worse in {again.worse}"
+
+
+def check_place(path: Path) -> None:
+    """Say before the work, not after it, that its result cannot be written to a file.
+
+    Raises:
+        OptionError: there is no such folder, it cannot be written to, or the file is a folder.
+    """
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        raise OptionError(f"--json {str(path)!r}: there is no folder {str(path.parent)!r} to write it to")
+    if path.is_dir():
+        raise OptionError(f"--json {str(path)!r} is a folder; expected a file's name")
+    if not os.access(folder, os.W_OK):
+        raise OptionError(f"--json {str(path)!r} cannot be written: folder {str(folder)!r} allows no new files")
 
 
 def write_json(path: Path, result: object) -> None:

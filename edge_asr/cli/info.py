@@ -86,8 +86,10 @@ def said(policy: PolicySpec) -> dict[str, Any]:
 def show(facts: dict[str, Any], console: Console) -> None:
     """Print the facts for people."""
     from rich.table import Table
+    from rich.text import Text
 
-    console.print(f"[bold]{facts['name']}[/bold]  {facts['architecture']}, d={facts['dim']}, {facts['language']}")
+    about = f"  {facts['architecture']}, d={facts['dim']}, {facts['language']}"
+    console.print(Text.assemble((facts["name"], "bold"), about))
     sizes = ", ".join(f"{name} {size / 1e6:.1f} MB" for name, size in facts["precisions"].items())
     default = facts["default_precision"]
     lines = {
@@ -117,17 +119,17 @@ def show(facts: dict[str, Any], console: Console) -> None:
         console.print("thresholds: none, so only fixed exits; edge-asr calibrate makes them")
     else:
         span = f"exits 1 to {len(facts['exits']) - 1}"
-        parts = {policy["calibration"].get("decoder", ""): policy, **policy["decoders"]}
+        parts = [(policy["calibration"].get("decoder", ""), policy), *policy["decoders"].items()]
         several = len(parts) > 1
-        console.print(f"thresholds on {policy['criterion']}, {span}, {policy['precision']}:")
+        console.print(f"thresholds on {policy['criterion']}, {span}, {policy['precision']}:", markup=False)
         thresholds = Table()
         for name in [*(["decoder"] if several else []), "chunk"]:
             thresholds.add_column(name, justify="right")
         thresholds.add_column("thresholds")
-        for decoder, part in parts.items():
+        for decoder, part in parts:
             for chunk, values in part["thresholds"].items():
                 cells = [chunk, "  ".join(f"{value:.4g}" for value in values)]
-                thresholds.add_row(*([decoder, *cells] if several else cells))
+                thresholds.add_row(*([Text(decoder), *cells] if several else cells))
         console.print(thresholds)
     notes = {"calibration": (policy or {}).get("calibration")}
     for decoder, part in (policy or {}).get("decoders", {}).items():

@@ -59,12 +59,14 @@ def tradeoff(
     from edge_asr.evaluation.dataset import identity, load_dataset, sample
     from edge_asr.evaluation.evaluate import exit_costs
     from edge_asr.evaluation.exit_log import record_all
+    from edge_asr.evaluation.pyplot import load_pyplot
     from edge_asr.evaluation.splice_scorer import scorer
     from edge_asr.evaluation.tradeoff_page import markdown, page
     from edge_asr.evaluation.tradeoff_plots import draw_plots
     from edge_asr.exits.criterion import CRITERIA, get_criterion
     from edge_asr.runtime.recognizer import Recognizer
 
+    load_pyplot()  # what the end needs is asked for first
     names = list(CRITERIA) if criteria is None else criteria
     for name in names:
         get_criterion(name)
@@ -72,6 +74,9 @@ def tradeoff(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OptionError(f"--out {str(out)!r} cannot be made: {error.strerror}") from error
+    for name in ("tradeoff.json", "tradeoff.md", "tradeoff.html"):
+        if (out / name).is_dir():
+            raise OptionError(f"--out {str(out)!r}: {name!r} in it is a folder; expected none, or a file")
     utterances = sample(load_dataset(data, subset), limit, seed)
     if len(utterances) < 2:
         raise OptionError("a trade-off needs at least two utterances: one half shapes thresholds, the other judges")
@@ -117,13 +122,10 @@ def tradeoff(
         "seed": seed,
         "command": "edge-asr " + " ".join(sys.argv[1:]),
     }
+    (out / "tradeoff.json").write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     plots = draw_plots(result, out)
-    for name, text in {
-        "tradeoff.json": json.dumps(result, indent=1, allow_nan=False) + "\n",
-        "tradeoff.md": markdown(result, plots),
-        "tradeoff.html": page(result, plots),
-    }.items():
-        (out / name).write_text(text, encoding="utf-8")
+    (out / "tradeoff.md").write_text(markdown(result, plots), encoding="utf-8")
+    (out / "tradeoff.html").write_text(page(result, plots), encoding="utf-8")
     Console(highlight=False).print(
         f"wrote {out / 'tradeoff.html'}, and beside it JSON, Markdown and plots", soft_wrap=True
     )

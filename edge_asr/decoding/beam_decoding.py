@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -142,22 +142,23 @@ class BeamDecoding:
         return next((token.frame for token in reversed(self._settled) if token.id > BREAK), None)
 
     def result(self, count: int = 1) -> Decoded:
-        ranked = self._search.rank(self._state)
-        tokens = [*self._settled, *ranked[0].history.tokens()]
-        words = self._words(tokens)
-        text = " ".join(word.word for word in words)
-        alternatives = tuple(self._alternatives(ranked, count))
-        return Decoded(text, tuple(token for token in tokens if token.id > BREAK), tuple(words), alternatives)
+        texts = self._texts(self._search.rank(self._state))
+        tokens = [*self._settled, *texts[0][1].history.tokens()]
+        said = tuple(token for token in tokens if token.id > BREAK)
+        alternatives = tuple(one for one, _ in texts[:count])
+        return Decoded(texts[0][0].text, said, tuple(self._words(tokens)), alternatives)
 
-    def _alternatives(self, ranked: list[Ranked], count: int) -> Iterator[Alternative]:
-        """The best texts; hypotheses with the same text add up."""
+    def _texts(self, ranked: list[Ranked]) -> list[tuple[Alternative, Ranked]]:
+        """The texts, the best first, each with its best hypothesis; hypotheses with the same text add up."""
         before = [word.word for word in self._settled_words]
         scores: dict[str, float] = {}
+        best: dict[str, Ranked] = {}
         for one in ranked:
             text = " ".join([*before, *self._open_words(one.history)])
             scores[text] = float(np.logaddexp(scores[text], one.score)) if text in scores else one.score
-        for text, score in sorted(scores.items(), key=lambda item: -item[1])[:count]:
-            yield Alternative(text, score)
+            best.setdefault(text, one)
+        order = sorted(scores, key=lambda text: -scores[text])
+        return [(Alternative(text, scores[text]), best[text]) for text in order]
 
     def _open_words(self, node: Node) -> list[str]:
         """What `words_of` spells, without times and confidence: this is asked of every hypothesis."""

@@ -244,7 +244,7 @@ class GreedyDecoding:
     def _forget(self, tokens: int) -> None:
         """Keeps only the first tokens."""
         del self._tokens[tokens:]
-        if tokens < self._closed:
+        if tokens <= self._closed:  # what comes next may go on with the last closed word
             self._closed, self._said = 0, []
 
     def partial(self, provisional: LogProbs) -> Partial:

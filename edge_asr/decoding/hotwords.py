@@ -146,6 +146,7 @@ class HotwordGraph:
     While a phrase is being spelled, a hypothesis carries a share of its boost as a loan (``ahead``); it is
     taken back if the phrase isn't completed, and kept (``gain``) if it is. So a hypothesis without a whole
     phrase ends with the score that it would have had, and on the way is never ahead by more than the largest boost.
+    Spaces in a row are one: between words, and where a piece of audio ends.
     Source: Aho and Corasick 1975, "Efficient string matching".
 
     Args:
@@ -209,19 +210,21 @@ class HotwordGraph:
         alphabet = {char: i for i, char in enumerate(sorted({" ", *"".join(spelled)}))}
         children, depth, loan, reward = _trie(boosts, alphabet)
         goto, reward, loan = _automaton(children, loan, reward, len(alphabet))
-        space = alphabet[" "]
+        states, space = len(goto), alphabet[" "]
+        between = np.zeros(states, dtype=bool)  # after a space: another one there says nothing
+        between[[below[space] for below in children if space in below]] = True
+        goto[between, space] = np.flatnonzero(between)
         self.ahead = loan
         self.space = goto[:, space].astype(np.int64)
-        self.end = reward[self.space]
-        self.complete = depth[self.space] > 1
-        states = len(goto)
+        self.end = np.where(between, 0.0, reward[self.space])
+        self.complete = ~between & (depth[self.space] > 1)
         self.next = np.empty((states, len(spelled)), dtype=np.int32)
         self.gain = np.zeros((states, len(spelled)), dtype=np.float32)
         for token, text in enumerate(spelled):
             state = np.arange(states)
             for char in text:
-                state = goto[state, alphabet[char]]
-                self.gain[:, token] += reward[state]
+                before, state = state, goto[state, alphabet[char]]
+                self.gain[:, token] += np.where(between[before], 0.0, reward[state]) if char == " " else reward[state]
             self.next[:, token] = state
 
 

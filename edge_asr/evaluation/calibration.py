@@ -44,6 +44,7 @@ class Calibrated:
         thresholds: one for each exit but the last.
         levels: cheaper thresholds, for a budget to move along.
         temperatures: one for each exit; None if not asked for.
+        hysteresis: see `ThresholdPolicy`; what follows is of the policy with it.
         chosen: what the thresholds give on all utterances.
         full_depth: every chunk at the last exit, on all utterances.
         held_out: utterances that judged the thresholds, and didn't shape them.
@@ -56,6 +57,7 @@ class Calibrated:
     thresholds: tuple[float, ...]
     levels: tuple[tuple[float, ...], ...]
     temperatures: tuple[float, ...] | None
+    hysteresis: float
     chosen: OperatingPoint
     full_depth: OperatingPoint
     held_out: int
@@ -116,6 +118,7 @@ def calibrate(
     goal: Goal,
     *,
     temperature_scaling: bool = False,
+    hysteresis: float = 0.0,
     seed: int = 0,
     tick: Callable[[], None] = lambda: None,
 ) -> Calibrated:
@@ -129,24 +132,28 @@ def calibrate(
         table: the development set at this chunk size; its costs are in the goal's unit.
         criterion: how sure an exit is; a learned gate is trained here.
         goal: the wanted loss or cost.
-        temperature_scaling: fit a temperature per exit first.
+        temperature_scaling: fit a temperature per exit first; a gate is trained with them.
+        hysteresis: of the policy, see `ThresholdPolicy`. The path is shaped without it; its points are judged with it.
         seed: of the split.
         tick: called after each point of the path whose texts were scored, which takes long where a search writes them.
 
     Raises:
-        OptionError: not even exit 1 is cheap enough.
+        OptionError: no point of the path is cheap enough, or the hysteresis is not a number from 0.
     """
+    if not 0.0 <= hysteresis < float("inf"):
+        raise OptionError(f"hysteresis={hysteresis!r}: expected a number from 0")
     fit, judge = (table.subset(part) for part in halves(len(table.recordings), seed))
-    temperatures = fit_temperatures(fit.recordings) if temperature_scaling else None
+    temperatures = fit_temperatures(fit.recordings, table.blank) if temperature_scaling else None
     if isinstance(criterion, LearnedGate):
-        criterion = train_gate(fit)
+        criterion = train_gate(fit, temperatures=temperatures)
     table.values(criterion, temperatures)
     fit, judge = (table.subset(part) for part in halves(len(table.recordings), seed))
     path = threshold_path(fit, criterion, temperatures)
     small = criterion.small_is_sure
 
     def takes(part: ChunkTable, thresholds: tuple[float, ...]) -> np.ndarray[Any, np.dtype[np.int64]]:
-        return part.taken(part.values(criterion, temperatures), thresholds, small_is_sure=small)
+        values = part.values(criterion, temperatures)
+        return part.taken(values, thresholds, small_is_sure=small, hysteresis=hysteresis)
 
     full_depth = table.point(table.fixed(table.exits))
     deep = judge.errors(judge.fixed(judge.exits))
@@ -191,6 +198,7 @@ def calibrate(
         thresholds=chosen,
         levels=tuple(cheaper[i] for i in picks),
         temperatures=temperatures,
+        hysteresis=hysteresis,
         chosen=point,
         full_depth=full_depth,
         held_out=len(judge.recordings),
@@ -205,19 +213,17 @@ def policy_document(
     precision: str,
     calibrated: Mapping[str, Mapping[str, Calibrated]],
     calibration: Mapping[str, Any],
-    hysteresis: float = 0.0,
 ) -> dict[str, Any]:
     """The contents of `policy.json`, format as in docs/architecture.md.
 
     Args:
         bundle: the bundle that was measured.
         precision: the precision that was measured; thresholds are bound to its graphs.
-        calibrated: by decoder, the result for each chunk name, all with the same criterion. What is found for the first
-            decoder holds for those that aren't there too.
+        calibrated: by decoder, the result for each chunk name, all with the same criterion and hysteresis. What is
+            found for the first decoder holds for those that aren't there too.
         calibration: what is noted about how the thresholds were found.
-        hysteresis: see `ThresholdPolicy`.
     """
-    parts = {decoder: _part(results, decoder, calibration, hysteresis) for decoder, results in calibrated.items()}
+    parts = {decoder: _part(results, decoder, calibration) for decoder, results in calibrated.items()}
     first, *others = parts
     document: dict[str, Any] = {
         "format": FORMAT,
@@ -231,12 +237,11 @@ def policy_document(
     return document
 
 
-def _part(
-    results: Mapping[str, Calibrated], decoder: str, calibration: Mapping[str, Any], hysteresis: float
-) -> dict[str, Any]:
+def _part(results: Mapping[str, Calibrated], decoder: str, calibration: Mapping[str, Any]) -> dict[str, Any]:
     """What `policy.json` says of one decoder."""
+    first = next(iter(results.values()))
     part: dict[str, Any] = {
-        "criterion": next(iter(results.values())).criterion.name,
+        "criterion": first.criterion.name,
         "thresholds": {chunk: list(result.thresholds) for chunk, result in results.items()},
         "levels": {chunk: [list(level) for level in result.levels] for chunk, result in results.items()},
     }
@@ -246,8 +251,8 @@ def _part(
         part["parameters"] = gates
     if temperatures:
         part["temperatures"] = temperatures
-    if hysteresis:
-        part["hysteresis"] = hysteresis
+    if first.hysteresis:
+        part["hysteresis"] = first.hysteresis
     part["reference"] = {chunk: list(result.reference) for chunk, result in results.items()}
     points = {chunk: result.as_json() for chunk, result in results.items()}
     part["calibration"] = {**calibration, "decoder": decoder, "points": points}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -46,7 +46,7 @@ class ChunkTable:
         recordings: utterances with all exits, at one chunk size.
         costs: cumulative cost of each exit per second of audio.
         tokens: the model's tokens.
-        blank: id of the blank.
+        blank: id of the blank, kept as `blank`.
         scorer: one that has scored the same recordings before.
 
     Raises:
@@ -62,7 +62,7 @@ class ChunkTable:
         scorer: SpliceScorer | None = None,
     ) -> None:
         self.recordings = tuple(recordings)
-        self._tokens, self._blank = tokens, blank
+        self._tokens, self.blank = tokens, blank
         self.costs = np.asarray(costs, dtype=np.float64)
         self.exits = len(self.costs)
         counts = [len(recording.chunks) for recording in recordings]
@@ -81,7 +81,7 @@ class ChunkTable:
         """The table of some of the utterances, which remembers what this one has computed."""
         chosen = sorted(utterances)
         table = ChunkTable(
-            [self.recordings[u] for u in chosen], self.costs.tolist(), self._tokens, self._blank, self.scorer
+            [self.recordings[u] for u in chosen], self.costs.tolist(), self._tokens, self.blank, self.scorer
         )
         table._numbers = self._numbers[chosen]
         rows = np.isin(self.utterance, chosen)
@@ -100,22 +100,40 @@ class ChunkTable:
         """(K, exits - 1): the criterion of each chunk at each exit but the last."""
         key = (criterion, None if temperatures is None else tuple(temperatures))
         if key not in self._values:
-            rows = []
-            for chunk in self.chunks:
-                views = chunk.views()[:-1]
-                if temperatures is not None and views:
-                    views = _chain(views[-1].tempered(temperatures))
-                rows.append([criterion.value(view) for view in views])
+            rows = [[criterion.value(view) for view in views] for views in self.views(temperatures)]
             self._values[key] = np.array(rows, dtype=np.float64).reshape(len(rows), self.exits - 1)
         return self._values[key]
 
-    def taken(self, values: Floats, thresholds: Sequence[float], *, small_is_sure: bool) -> Integers:
+    def views(self, temperatures: Sequence[float] | None = None) -> Iterator[list[ExitView]]:
+        """What criteria look at: of each chunk the views of all exits but the last, temperatures applied."""
+        for chunk in self.chunks:
+            views = chunk.views()[:-1]
+            yield _chain(views[-1].tempered(temperatures)) if temperatures is not None and views else views
+
+    def taken(
+        self, values: Floats, thresholds: Sequence[float], *, small_is_sure: bool, hysteresis: float = 0.0
+    ) -> Integers:
         """(K,): the exit from 1 at which each chunk leaves under thresholds, as `ThresholdPolicy` decides."""
         limits = np.asarray(thresholds, dtype=np.float64)
-        sure = values <= limits if small_is_sure else values >= limits
-        sure = np.concatenate([sure, np.ones((len(sure), 1), dtype=bool)], axis=1)
-        exits: Integers = sure.argmax(axis=1) + 1
-        return exits
+        if not hysteresis:
+            return _first_sure(values, limits, small_is_sure)
+        strict = limits - hysteresis if small_is_sure else limits + hysteresis
+        ahead = np.arange(1, self.exits)  # a threshold is the stricter one before the exit that the chunk before took
+        after = [
+            _first_sure(values, np.where(ahead < before, strict, limits), small_is_sure).tolist()
+            for before in range(self.exits + 1)
+        ]
+        found: list[int] = []
+        for row, begins in enumerate(self._begins.tolist()):
+            found.append(after[0 if begins else found[-1]][row])
+        return np.array(found, dtype=np.int64)
+
+    @cached_property
+    def _begins(self) -> npt.NDArray[np.bool_]:
+        """(K,): whether a chunk is the first of its piece."""
+        pieces = np.array([chunk.piece for chunk in self.chunks])
+        same = (self.utterance[1:] == self.utterance[:-1]) & (pieces[1:] == pieces[:-1])
+        return np.concatenate([[True], ~same])
 
     def taken_by(self, policy: Policy) -> Integers:
         """(K,): the exit at which each chunk leaves under any policy, asked as the runtime asks it."""
@@ -157,6 +175,13 @@ class ChunkTable:
         mean_exit = float((taken * self.frames).sum() / self.frames.sum())
         shares = np.bincount(taken, minlength=self.exits + 1)[1:] / len(taken)
         return OperatingPoint(wer, mean_exit, self.cost(taken), tuple(shares.tolist()))
+
+
+def _first_sure(values: Floats, limits: Floats, small_is_sure: bool) -> Integers:
+    """(K,): the first exit, from 1, whose value passes its limit; the last one where none does."""
+    sure = values <= limits if small_is_sure else values >= limits
+    exits: Integers = np.concatenate([sure, np.ones((len(sure), 1), dtype=bool)], axis=1).argmax(axis=1) + 1
+    return exits
 
 
 def _chain(view: ExitView) -> list[ExitView]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -210,7 +211,7 @@ def _librispeech_utterance(transcript: Path, number: int, line: str) -> Utteranc
         raise DataError(f"{transcript}:{number}: expected '<id> <text>', got {line.strip()!r}")
     for ending in AUDIO_ENDINGS:
         audio = transcript.parent / f"{name}{ending}"
-        if audio.is_file():
+        if _is_file(audio, f"{transcript}:{number}"):
             return Utterance(name, audio, text.strip(), speaker=name.partition("-")[0])
     raise DataError(f"{transcript}:{number}: no audio for {name!r} beside it ({', '.join(AUDIO_ENDINGS)})")
 
@@ -221,6 +222,8 @@ def _manifest_utterance(path: Path, number: int, line: str) -> Utterance:
         entry = json.loads(line)
     except json.JSONDecodeError as error:
         raise DataError(f"{where}: not JSON: {error.msg} (column {error.colno})") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits; lists in lists in lists
+        raise DataError(f"{where}: not JSON that can be read: {error}") from error
     if not isinstance(entry, dict):
         raise DataError(f"{where}: expected a JSON object, got {_short(entry)}")
     name, audio = _string(entry, "id", where), _string(entry, "audio", where)
@@ -228,10 +231,10 @@ def _manifest_utterance(path: Path, number: int, line: str) -> Utterance:
         raise DataError(f"{where}: field {'audio' if name else 'id'!r} is empty")
     duration = entry.get("duration")
     number_given = isinstance(duration, (int, float)) and not isinstance(duration, bool)
-    if duration is not None and not (number_given and 0 < duration < float("inf")):
+    if duration is not None and not (number_given and 0 < duration <= sys.float_info.max):
         raise DataError(f"{where}: field 'duration' is {_short(duration)}; expected seconds above 0")
     file = path.parent / audio
-    if not file.is_file():
+    if not _is_file(file, where):
         raise DataError(f"{where}: audio file {str(file)!r} not found")
     speaker = _string(entry, "speaker", where) if entry.get("speaker") is not None else ""
     return Utterance(name, file, _string(entry, "text", where), speaker, None if duration is None else float(duration))
@@ -243,11 +246,25 @@ def _string(entry: dict[str, Any], field: str, where: str) -> str:
     value = entry[field]
     if not isinstance(value, str):
         raise DataError(f"{where}: field {field!r} is {_short(value)}; expected a string")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise DataError(f"{where}: field {field!r} is {_short(value)}: holds half of a surrogate pair") from None
     return value
 
 
+def _is_file(path: Path, where: str) -> bool:
+    try:
+        return path.is_file()
+    except OSError as error:  # a name that is too long
+        raise DataError(f"{where}: audio file {str(path)!r} cannot be opened: {error.strerror}") from error
+
+
 def _short(value: object) -> str:
-    text = json.dumps(value)
+    try:
+        text = json.dumps(value)
+    except (ValueError, RecursionError):  # longer or deeper than can be shown
+        return f"a {type(value).__name__}"
     return text if len(text) <= 40 else text[:37] + "..."
 
 

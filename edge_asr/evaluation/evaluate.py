@@ -186,7 +186,7 @@ class _Tally:
         self._decoder = recognizer.decoder(GREEDY) if decoder is None else decoder
         self._hotwords = hotwords
         self._spec = recognizer.bundle.spec
-        name = self._decoder.name
+        self._name = name = recognizer.thresholds_of(self._decoder.name, self._decoder.start(hotwords))
         self._policy = recognizer.policy(AUTO, chunk, name) if second_pass else _policy(recognizer, chunk, name)
         self._final = _Finals(recognizer, chunk, self._decoder, hotwords) if second_pass else None
         self._costs = exit_costs(recognizer.bundle, chunk)
@@ -238,7 +238,7 @@ class _Tally:
         calibrated = self._recognizer.bundle.policy
         frames = max(1, sum(self._left_frames))
         return AutoResult(
-            criterion="none" if calibrated is None else calibrated.of(self._decoder.name, str(self._chunk)).criterion,
+            criterion="none" if calibrated is None else calibrated.of(self._name, str(self._chunk)).criterion,
             wer=self._auto_words.rate,
             mean_exit=sum(n * exit for exit, n in enumerate(self._left_frames, start=1)) / frames,
             mean_macs_per_second=sum(n * c for n, c in zip(self._left_frames, self._costs, strict=True)) / frames,
@@ -272,7 +272,7 @@ class _Finals:
         return SecondPassResult(self._words.rate, self._spent / max(1, self._frames), self._better, self._worse)
 
 
-def _policy(recognizer: Recognizer, chunk: int | str, decoder: str) -> Policy | None:
+def _policy(recognizer: Recognizer, chunk: int | str, decoder: str | None) -> Policy | None:
     recognizer.chunk_frames(chunk)  # a chunk size that is not allowed is an error; missing thresholds are not
     try:
         return recognizer.policy(AUTO, chunk, decoder)

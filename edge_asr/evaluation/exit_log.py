@@ -136,8 +136,11 @@ def load_log(path: Path, utterances: Sequence[Utterance], expected: Mapping[str,
 
     Args:
         path: the file.
-        utterances: the data set that it must be of.
+        utterances: the data set that it must be of, in any order.
         expected: what its header must say.
+
+    Returns:
+        A recording for each utterance, in the order of `utterances`.
 
     Raises:
         DataError: it is not a log, is damaged, or belongs to something else.
@@ -152,7 +155,9 @@ def load_log(path: Path, utterances: Sequence[Utterance], expected: Mapping[str,
     for key, value in expected.items():
         if facts.get(key) != value:
             raise DataError(f"{path}: {key} is {facts.get(key)!r}, expected {value!r}")
-    if [entry["id"] for entry in facts["utterances"]] != [utterance.id for utterance in utterances]:
+    logged: list[dict[str, Any]] = facts["utterances"]
+    places = {entry["id"]: place for place, entry in enumerate(logged)}
+    if sorted(entry["id"] for entry in logged) != sorted(utterance.id for utterance in utterances):
         raise DataError(f"{path}: holds other utterances than the data set")
     if log_probs.shape[:2] != stats.shape[:2] or rows[:, 4].sum() != log_probs.shape[1]:
         raise DataError(f"{path}: is damaged: {rows[:, 4].sum()} frames in chunks, {log_probs.shape[1]} recorded")
@@ -160,7 +165,7 @@ def load_log(path: Path, utterances: Sequence[Utterance], expected: Mapping[str,
         raise DataError(f"{path}: is damaged: {phones.shape[1]} frames of phones, {log_probs.shape[1]} of word pieces")
     if np.isnan(log_probs.max(axis=2)).any() or (phones is not None and np.isnan(phones.max(axis=2)).any()):
         raise DataError(f"{path}: is damaged: log-probabilities hold NaN")
-    parts: list[list[RecordedChunk]] = [[] for _ in utterances]
+    parts: list[list[RecordedChunk]] = [[] for _ in logged]
     start, exits = 0, len(log_probs)
     for row, times in zip(rows.tolist(), seconds.tolist(), strict=True):
         number, piece, index, first_frame, n_valid = row
@@ -172,6 +177,6 @@ def load_log(path: Path, utterances: Sequence[Utterance], expected: Mapping[str,
         )
         start = end
     return [
-        Recording(utterance, entry["seconds"], tuple(chunks))
-        for utterance, entry, chunks in zip(utterances, facts["utterances"], parts, strict=True)
+        Recording(utterance, logged[place]["seconds"], tuple(parts[place]))
+        for utterance, place in ((utterance, places[utterance.id]) for utterance in utterances)
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from edge_asr.evaluation.chunk_table import ChunkTable, Floats
@@ -12,14 +14,15 @@ PENALTY = 3.0
 STEPS = 25
 
 
-def train_gate(table: ChunkTable, penalty: float = PENALTY) -> LearnedGate:
+def train_gate(table: ChunkTable, penalty: float = PENALTY, temperatures: Sequence[float] | None = None) -> LearnedGate:
     """Trains a gate on a table: its probability is that this exit costs no word error more than the last one.
 
     Args:
         table: chunks to train on, never those that the result is judged by.
         penalty: the larger, the smaller the weights.
+        temperatures: one for each exit, as the gate will be used with them; None for none.
     """
-    features = np.array([[gate_features(view) for view in chunk.views()[:-1]] for chunk in table.chunks])
+    features = np.array([[gate_features(view) for view in views] for views in table.views(temperatures)])
     rows = []
     for i in range(table.exits - 1):
         harmless = (table.harm[:, i] <= 0).astype(np.float64)

@@ -14,7 +14,8 @@ class Goal:
     Args:
         max_loss: how much worse than full depth WER may get, relative: 0.02 allows 2 % more errors.
         mean_macs: mean multiply-accumulates per second of audio.
-        rtf: mean seconds of computation per second of audio, on the machine that calibrates.
+        rtf: mean seconds that the encoder computes per second of audio, on the machine that calibrates; deciding and
+            decoding, which a `Budget` counts too, aren't in it.
         confidence: how sure the loss has to be, over the choice of utterances; None for an estimate only.
 
     Raises:

@@ -10,12 +10,12 @@ import numpy as np
 
 from edge_asr.audio.pcm import Mono
 from edge_asr.audio.reader import read_audio
-from edge_asr.errors import AudioError, DataError, OptionError
+from edge_asr.errors import AudioError, AudioNotFoundError, DataError, OptionError
 from edge_asr.evaluation.dataset import AUDIO_ENDINGS, Utterance
 
 
 def read_noises(folder: Path, sample_rate: int = 16_000, most: int = 400) -> list[Mono]:
-    """Read a folder's noise clips, at any depth; silent and damaged ones are left out.
+    """Read a folder's noise clips, at any depth; silent, empty and damaged ones, and links to nothing, are left out.
 
     Args:
         folder: holds audio files.
@@ -31,19 +31,24 @@ def read_noises(folder: Path, sample_rate: int = 16_000, most: int = 400) -> lis
     for file in files[::step]:
         try:
             clip = read_audio(file, sample_rate)
-        except AudioError:
+        except (AudioError, AudioNotFoundError):
             continue  # one of many; the result doesn't hang on it
-        if np.abs(clip).max() > 1e-3:
+        if len(clip) and np.abs(clip).max() > 1e-3:  # a sample or two may be none at another rate
             clips.append(clip)
     if not clips:
         raise DataError(f"no noise in {str(folder)!r}: expected audio files ({', '.join(AUDIO_ENDINGS)})")
     return clips
 
 
+SILENCE = 1e-12
+"""Power up to which a stretch of noise is silent."""
+
+
 class NoiseCorruption:
     """Adds a clip of noise, over and over, so that speech is a wanted number of decibels louder.
 
-    Which clip, and where it begins, depends on the utterance's id and the seed alone.
+    Which clip, and where it begins, depends on the utterance's id and the seed alone. Where it is silent for as long as
+    the utterance lasts, another beginning is drawn, among its loud samples.
 
     Args:
         clips: noise at the model's rate.
@@ -65,7 +70,7 @@ class NoiseCorruption:
         digest = hashlib.sha256()
         for clip in self._clips:
             digest.update(hashlib.sha256(clip.tobytes()).digest())
-        return f"noise {digest.hexdigest()}, {self._snr} dB, seed {self._seed}"
+        return f"heard noise {digest.hexdigest()}, {self._snr} dB, seed {self._seed}"
 
     def __call__(self, utterance: Utterance, pcm: Mono) -> Mono:
         """Gives the noisy audio, of the same length and without clipping."""
@@ -75,11 +80,19 @@ class NoiseCorruption:
         draw = np.random.default_rng(int.from_bytes(digest[:8], "little"))
         clip = self._clips[int(draw.integers(len(self._clips)))]
         start = int(draw.integers(len(clip)))
-        noise = np.resize(np.roll(clip, -start), len(pcm))
-        power = float(np.mean(noise.astype(np.float64) ** 2))
-        if power <= 1e-12:
-            noise, power = clip[: len(pcm)], 1.0
+        noise, power = _stretch(clip, start, len(pcm))
+        if power <= SILENCE:
+            loud = np.flatnonzero(np.abs(clip) >= np.abs(clip).max() / 2)
+            noise, power = _stretch(clip, int(loud[draw.integers(len(loud))]), len(pcm))
+        if not power:
+            return pcm  # nothing to add
         wanted = float(np.mean(pcm.astype(np.float64) ** 2)) / 10 ** (self._snr / 10)
         noisy = pcm + noise * np.float32(np.sqrt(wanted / power))
         loudest = float(np.abs(noisy).max())
         return np.asarray(noisy if loudest <= 1 else noisy / loudest, dtype=np.float32)
+
+
+def _stretch(clip: Mono, start: int, length: int) -> tuple[Mono, float]:
+    """A clip, over and over, from a sample on: (length,), and its power."""
+    noise = np.resize(np.roll(clip, -start), length)
+    return noise, float(np.mean(noise.astype(np.float64) ** 2))

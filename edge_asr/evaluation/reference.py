@@ -13,6 +13,8 @@ from edge_asr.evaluation.chunk_table import Floats, Integers
 from edge_asr.exits.base import Criterion
 
 BINS = 20
+MOST = 2**53
+"""No count comes to this."""
 
 
 def reference_of(values: Floats, taken: Integers) -> tuple[dict[str, Any], ...]:
@@ -45,6 +47,7 @@ def recalibrated(
     counts: Sequence[Sequence[int]],
     criterion: Criterion,
     minimum: int = 200,
+    hysteresis: float = 0.0,
 ) -> tuple[float, ...]:
     """Moves thresholds so that each exit lets as many chunks go as in calibration, on a device's own audio.
 
@@ -57,6 +60,7 @@ def recalibrated(
         counts: for each exit but the last, the device's counts in the reference's bins.
         criterion: tells which end is sure.
         minimum: chunks that an exit must have seen.
+        hysteresis: the policy's. With one, fewer chunks leave than pass the threshold: as many shall pass, then.
 
     Raises:
         DataError: the bins differ, or no exit saw enough.
@@ -72,6 +76,8 @@ def recalibrated(
             moved.append(float(threshold))
             continue
         share = expected.stop if criterion.small_is_sure else 1 - expected.stop
+        if hysteresis:
+            share = float(np.interp(threshold, expected.edges, np.cumsum(expected.shares)[:-1]))
         below = np.cumsum(row)[:-1] / total  # at each edge
         moved.append(float(np.interp(share, below, expected.edges)))
     return tuple(moved)
@@ -92,6 +98,6 @@ def log_counts(log: Mapping[str, Any], chunk: str) -> list[list[int]]:
     if not isinstance(rows, list) or not rows:
         raise DataError(f"the log has no counts of the criterion for chunk {chunk}")
     for row in rows:
-        if not isinstance(row, list) or not all(isinstance(n, int) and n >= 0 for n in row):
+        if not isinstance(row, list) or not all(isinstance(n, int) and 0 <= n < MOST for n in row):
             raise DataError(f"the log's counts for chunk {chunk} aren't lists of counts")
     return rows

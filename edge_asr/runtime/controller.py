@@ -21,8 +21,8 @@ from edge_asr.runtime.segment_costs import SegmentCosts
 
 RECENT = 8
 """Chunks over which the time of deciding and of decoding is a mean."""
-WINDOW = 20
-"""Chunks over which the 95th percentile of chunk time is taken."""
+WINDOW, LATE = 20, 1
+"""Of so many chunks so many may be late: 95 % keep their limit."""
 MEAN_SECONDS = 30.0
 """Audio over which ``mean_rtf`` is kept."""
 READ_SECONDS = 2.0
@@ -34,7 +34,8 @@ class BudgetController:
     """A policy that keeps a budget. One for each stream; not for several threads at once.
 
     Before each segment it predicts the segment's time and stops if the chunk wouldn't stay within its limit, with what
-    deciding and decoding took lately. If 95 % of the last chunks still took longer than that, a safety margin grows.
+    deciding and decoding took lately. While more than one of the last 20 chunks was late all the same, a safety margin
+    grows.
     ``mean_rtf`` is kept by moving along ``policies``, from the calibrated one to cheaper ones. A hot device, a low
     battery and busy cores lower all limits. At a piece's end, time left over goes to chunks that left before they were
     sure.
@@ -72,7 +73,7 @@ class BudgetController:
         if len(self._levels) == 1:
             self._levels += [CappedPolicy(policies[0], exit) for exit in range(exits - 1, 0, -1)]
         self._costs, self._readers, self.clock = costs, list(readers), clock
-        self._times: deque[tuple[float, float]] = deque(maxlen=WINDOW)  # seconds, limit
+        self._late: deque[bool] = deque(maxlen=WINDOW)
         self._account: deque[tuple[float, float]] = deque()  # seconds of computation, of audio
         self._deciding: deque[float] = deque(maxlen=RECENT)  # seconds per frame
         self._decoding: deque[float] = deque(maxlen=RECENT)  # seconds per frame
@@ -126,17 +127,22 @@ class BudgetController:
         if frames:
             self._decoding.append(seconds / frames)
 
-    def observe(self, chunk: DecidedChunk) -> None:
-        """Takes what a chunk cost, and adapts. Its text comes later: for that stands what decoding took lately."""
+    def observe(self, chunk: DecidedChunk) -> bool:
+        """Takes what a chunk cost, and adapts. Its text comes later: for that stands what decoding took lately.
+
+        Returns:
+            Whether it took longer than its limit.
+        """
         frames = chunk.n_valid
         seconds = chunk.seconds + _mean(self._decoding) * frames
         self._costs.observe(chunk.segment_seconds, frames)
         self._deciding.append(chunk.deciding / max(1, frames))
         limit = self.limit(frames)
-        self._times.append((seconds, limit))
-        self.misses += seconds > limit
-        ratio = float(np.quantile([time / limit for time, limit in self._times], 0.95))
-        self._margin = max(0.3, self._margin * 0.95) if ratio > 1 else min(1.0, self._margin * 1.04)
+        missed = seconds > limit
+        self._late.append(missed)
+        self.misses += missed
+        slow = sum(self._late) > LATE
+        self._margin = max(0.3, self._margin * 0.95) if slow else min(1.0, self._margin * 1.04)
         self._keep_mean(chunk.seconds + self._owed, frames * self._frame_seconds)
         self._owed = 0.0
         view = chunk.views[chunk.exit - 1]
@@ -150,6 +156,7 @@ class BudgetController:
             self._left = max(0.0, self._left + limit - seconds)
         if self.clock() - self._read_at >= READ_SECONDS:
             self._read_device()
+        return missed
 
     def revisits(self) -> Iterator[int]:
         """Gives the numbers of unsure chunks, the least sure first, while there is time left."""

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from threading import Lock
+from typing import Any, Protocol
 
 from edge_asr.errors import MissingExtraError
 
 THERMAL = Path("/sys/class/thermal")
 POWER = Path("/sys/class/power_supply")
+LOAD_SECONDS = 0.5
+"""The shortest time over which CPU load is measured: cores count in hundredths of a second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +44,46 @@ class DeviceReader(Protocol):
 
 
 class CpuReader:
-    """CPU load, from psutil.
+    """CPU load, from psutil's counts. Safe for threads: the streams of a recogniser share one.
+
+    Args:
+        clock: Gives seconds.
 
     Raises:
         MissingExtraError: If psutil isn't installed.
+
+    Example:
+        >>> reader = CpuReader()  # doctest: +SKIP
+        >>> time.sleep(1.0)  # doctest: +SKIP
+        >>> reader.read().load  # doctest: +SKIP
+        0.25
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         try:
             import psutil
         except ImportError as error:
             raise MissingExtraError("CPU load needs psutil: pip install 'edge-asr[monitor]'") from error
-        self._percent = psutil.cpu_percent
-        self._percent()  # later calls measure from here on
+        self._lock, self._clock, self._times = Lock(), clock, psutil.cpu_times
+        self._load: float | None = None
+        self._at, self._before = clock(), _spent(self._times())
 
     def read(self) -> DeviceState:
-        """Reads the load since the last call."""
-        return DeviceState(load=float(self._percent()) / 100)
+        """Reads the load since it was last measured, at least 0.5 s; sooner the last one again, None at first."""
+        with self._lock:
+            if self._clock() - self._at >= LOAD_SECONDS:
+                self._at, now = self._clock(), _spent(self._times())
+                busy, total = (after - before for after, before in zip(now, self._before, strict=True))
+                self._before = now
+                if total > 0:
+                    self._load = min(1.0, max(0.0, busy / total))
+            return DeviceState(load=self._load)
+
+
+def _spent(times: Any) -> tuple[float, float]:
+    """Seconds that cores were busy, and all of them. A guest's are among the user's; waiting for a disk is idle."""
+    total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+    return total - times.idle - getattr(times, "iowait", 0.0), total
 
 
 class ThermalReader:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -47,7 +48,7 @@ class Monitor:
         self._entropies = [[0] * (len(ENTROPIES) + 1) for _ in range(exits)]
         self._criterion: dict[str, list[list[int]]] = {}
 
-    def observe(self, chunk: DecidedChunk, place: str | None, frame_seconds: float, limit: float | None = None) -> None:
+    def observe(self, chunk: DecidedChunk, place: str | None, frame_seconds: float, missed: bool = False) -> None:
         """Counts a decided chunk.
 
         Args:
@@ -56,7 +57,7 @@ class Monitor:
                 `PolicySpec.place`. None for a chunk whose depth the calibrated policy didn't choose: it says nothing
                 about how the criterion is distributed then.
             frame_seconds: Length of a frame.
-            limit: Seconds that it was to take at most.
+            missed: Whether it took longer than it was to: what `BudgetController.observe` says of it.
         """
         seconds = chunk.seconds
         bins = [] if place is None else self._bins(chunk, place)
@@ -66,7 +67,7 @@ class Monitor:
             self._audio += chunk.n_audio * frame_seconds
             self._compute += seconds
             self._segments += seconds
-            self._misses += limit is not None and seconds > limit
+            self._misses += missed
             self._times[bisect_left(TIMES, seconds)] += 1
             for row, stats in zip(self._entropies, chunk.stats, strict=False):
                 row[bisect_left(ENTROPIES, stats.entropy)] += 1
@@ -151,6 +152,7 @@ class Monitor:
                 "graphs": None if self._policy is None else self._policy.graphs,
                 "criterion_name": None if self._policy is None else self._policy.criterion,
                 "criterion": {name: [list(row) for row in rows] for name, rows in self._criterion.items()},
+                "calibrations": {name: counted_by(self._policy, name) for name in self._criterion if self._policy},
                 "population_stability": shift,
                 "alarm": alarm,
             }
@@ -191,6 +193,22 @@ class Monitor:
         taken = _digits(facts["chunk_seconds"]["sum"])
         lines += [f"edge_asr_chunk_seconds_sum {taken}", f"edge_asr_chunk_seconds_count {total}"]
         return "\n".join(lines) + "\n"
+
+
+def counted_by(policy: PolicySpec, place: str) -> str:
+    """Computes a digest of what the counts of a place depend on: criterion, parameters, temperatures and bins.
+
+    Args:
+        policy: The policy that they were made with.
+        place: As `PolicySpec.place` names it.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    spec, chunk = policy.at(place)
+    edges = [expected.edges for expected in spec.reference.get(chunk, ())]
+    facts = [spec.criterion, dict(spec.parameters.get(chunk, {})), spec.temperatures.get(chunk), edges]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _digits(value: float) -> str:

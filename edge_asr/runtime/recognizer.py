@@ -73,6 +73,7 @@ class Recognizer:
     phones: TokenTable | None = None
     readers: Sequence[DeviceReader] | None = None
     _decoders: dict[str, Decoder] = field(default_factory=dict, compare=False, repr=False)
+    _readers: list[DeviceReader] = field(default_factory=list, compare=False, repr=False)
 
     @classmethod
     def load(
@@ -217,7 +218,7 @@ class Recognizer:
         # What comes last is to be the best: by the thresholds that hold for any decoder, which are the stricter ones.
         whole = (self.policy(exit, FULL) if policy is None else policy) if second_pass else None
         decoding = prepared.start(_phrases(hotwords))
-        calibrated, name = self.bundle.policy, self._thresholds_of(prepared.name, decoding)
+        calibrated, name = self.bundle.policy, self.thresholds_of(prepared.name, decoding)
         asked = policy is None and str(exit) == AUTO
         policy = self.policy(exit, chunk, name) if policy is None else policy
         budget = self.budget if budget is None else budget
@@ -266,8 +267,20 @@ class Recognizer:
             raise OptionError(f"config: decoder={GREEDY!r} is no search and has none")
         return Decoder(name, self.tokens.pieces, self.bundle.spec.tokens.blank, lm=model, config=config, phones=phones)
 
-    def _thresholds_of(self, decoder: str, decoding: Decoding) -> str | None:
-        """Whose thresholds hold: those of a decoder that reads what it read in calibration, else any decoder's."""
+    def thresholds_of(self, decoder: str, decoding: Decoding) -> str | None:
+        """Says whose thresholds hold: those of a decoder that reads what it read in calibration, else any decoder's.
+
+        Args:
+            decoder: The decoder's name.
+            decoding: What it has started: with a hotword that it can't pronounce it reads word pieces, not phones.
+
+        Returns:
+            What `policy` takes as ``decoder``.
+
+        Example:
+            >>> decoder = recognizer.decoder("lm")  # doctest: +SKIP
+            >>> recognizer.policy("auto", 640, recognizer.thresholds_of("lm", decoder.start()))  # doctest: +SKIP
+        """
         calibrated = self.bundle.policy
         if calibrated is None or decoder not in calibrated.decoders:
             return decoder
@@ -344,8 +357,16 @@ class Recognizer:
             exits=spec.encoder.exits,
             frame_seconds=spec.frame_seconds,
             costs=self.costs.setdefault(name, SegmentCosts(macs)),
-            readers=default_readers() if self.readers is None else self.readers,
+            readers=self._device_readers(),
         )
+
+    def _device_readers(self) -> Sequence[DeviceReader]:
+        """One set for all streams: the CPU's load is that since it was last read."""
+        if self.readers is not None:
+            return self.readers
+        if not self._readers:
+            self._readers[:] = default_readers()
+        return self._readers
 
     def _threshold_policy(self, chunk: str, decoder: str | None) -> Policy:
         spec, calibrated = self.bundle.spec, self.bundle.policy

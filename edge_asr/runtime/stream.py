@@ -163,8 +163,7 @@ class Stream:
         if self._last is None or self._last[0] != self._version:
             self._last = self._version, self._decoding.last_token_frame
         last = self._last[1]
-        seconds = self._decoded * self._frame_seconds
-        return self._rules.reached(seconds, None if last is None else last * self._frame_seconds)
+        return self._rules.reached(self._audio_end * self._frame_seconds, None if last is None else self._time(last))
 
     def _partial(self) -> Partial:
         """Decoded again only when there are further frames."""
@@ -203,7 +202,8 @@ class Stream:
         frames = sum(chunk.frames for chunk in self._chunks)
         decoded = self._decoding.result(self._nbest)
         pieces = self._decoding.pieces
-        tokens = (TokenResult(t.id, pieces[t.id], self._time(t.frame), t.log_prob) for t in decoded.tokens)
+        times = (min(duration, self._time(token.frame)) for token in decoded.tokens)
+        tokens = (TokenResult(t.id, pieces[t.id], at, t.log_prob) for t, at in zip(decoded.tokens, times, strict=True))
         words = tuple(self._word(word, duration) for word in decoded.words)
         alternatives = (Alternative(self._format(one.text), one.score) for one in decoded.alternatives)
         self._seconds += time.perf_counter() - started
@@ -250,13 +250,11 @@ class Stream:
         self._arrive(self._encoder.revisit())
 
     def _observe(self, chunk: DecidedChunk) -> None:
-        limit = None if self._controller is None else self._controller.limit(chunk.n_valid)
         # At a cheaper level other chunks come to an exit than in calibration.
         place = self._monitor_place if self._controller is None or self._controller.level == 0 else None
-        if self._controller is not None:
-            self._controller.observe(chunk)
+        missed = self._controller is not None and self._controller.observe(chunk)
         if self._monitor is not None:
-            self._monitor.observe(chunk, place, self._frame_seconds, limit)
+            self._monitor.observe(chunk, place, self._frame_seconds, missed)
 
     def _spent(self, seconds: float, frames: int = 0) -> None:
         """Counts time that isn't a chunk's segments: decoding so many frames, or a second pass (0)."""

@@ -133,3 +133,11 @@ def test_foreign_json(fake: Path, content: bytes, message: str) -> None:
 def test_a_moved_bundle_still_loads(fake: Path, tmp_path: Path) -> None:
     moved = Path(shutil.move(fake, tmp_path / "moved"))
     assert Bundle.load(moved).spec.name == "fake"
+
+
+@pytest.mark.parametrize("file", ["bundle.json", "policy.json"])
+def test_half_a_character_is_named(fake: Path, file: str) -> None:
+    text = (fake / file).read_text()
+    (fake / file).write_text(text.replace("{", '{"note": {"\\ud800": 1}, ', 1))
+    with pytest.raises(BundleError, match=rf"{file}: holds '\\ud800', half a surrogate pair; expected Unicode text"):
+        Bundle.load(fake)

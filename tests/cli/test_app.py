@@ -101,3 +101,14 @@ def test_a_reader_that_goes_away_is_no_error(spawn: Spawn, fake_model: Path, sam
     result = spawn("-c", script, "transcribe", *files, "--model", fake_model)
     assert "Traceback" not in result.stdout
     assert "error:" not in result.stdout
+
+
+def test_results_need_a_place(spawn: Spawn, fake_model: Path, samples: Path) -> None:
+    script = (
+        "import os, sys\n"
+        "os.close(1)\n"
+        "os.execv(sys.executable, [sys.executable, '-m', 'edge_asr.cli.app', *sys.argv[1:]])\n"
+    )
+    result = spawn("-c", script, "transcribe", samples / "commonvoice-40269020.flac", "--model", fake_model)
+    assert result.returncode == 1
+    assert result.stderr == "error: stdout is closed; expected a place for results, such as /dev/null\n"

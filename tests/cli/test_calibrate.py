@@ -175,8 +175,115 @@ def test_from_a_device_log(run: Run, fake_model_copy: Path, samples: Path, tmp_p
         ({"criterion": {"640": [[900, 1], [1]]}}, "2 bins in the log, 4 in the policy"),
         ({"criterion": {"640": [[900, 1]]}}, "counts of 1 exits, expected 2"),
         ({"criterion": {"640": [["x"], [1]]}}, "aren't lists of counts"),
+        ({"criterion": {"640": [[10**400, 1, 1, 1], [1]]}}, "aren't lists of counts"),
+        ({"criterion": None}, "field 'criterion' isn't an object"),
+        ({"criterion": 3}, "field 'criterion' isn't an object"),
+        ({"calibrations": []}, "field 'calibrations' isn't an object"),
+        ({"calibrations": {"640": "0" * 64}}, "chunk 640 was counted under another calibration"),
     ):
         file.write_text(json.dumps(log | change))
         result = run("calibrate", fake_model_copy, "--from-log", file)
         assert result.exit_code == 1
         assert message in result.stderr
+    file.write_text("[" * 100_000)
+    assert "cannot be read" in run("calibrate", fake_model_copy, "--from-log", file).stderr
+    file.write_text(json.dumps(log))
+    del document["thresholds"]["640"]
+    (fake_model_copy / "policy.json").write_text(json.dumps(document))
+    assert "has no counts for chunk" in run("calibrate", fake_model_copy, "--from-log", file).stderr
+
+
+def test_the_log_of_the_calibration_that_is_there(
+    run: Run, fake_model_copy: Path, samples: Path, tmp_path: Path
+) -> None:
+    options = ["--chunk", "640", "--decoder", "greedy", "--criterion", "learned_gate", "--mean-macs", "0.0025"]
+    assert run("calibrate", fake_model_copy, samples / "manifest.jsonl", *options).exit_code == 0
+    recognizer, (file, other) = Recognizer.load(fake_model_copy), (tmp_path / name for name in ("log.json", "o.json"))
+    for _ in range(20):
+        recognizer.transcribe(samples / "commonvoice-40206213.flac", decoder="greedy")
+    log = recognizer.monitor.snapshot()
+    assert sum(log["criterion"]["640"][0]) >= 200
+    file.write_text(json.dumps(log))
+    assert run("calibrate", fake_model_copy, "--from-log", file, "--out", other).exit_code == 0
+    document = policy_of(fake_model_copy)
+    document["parameters"]["640"]["exits"][0][0] += 1.0  # a gate that was trained anew
+    (fake_model_copy / "policy.json").write_text(json.dumps(document))
+    result = run("calibrate", fake_model_copy, "--from-log", file, "--out", other)
+    assert result.exit_code == 1
+    assert "chunk 640 was counted under another calibration" in result.stderr
+
+
+def test_hysteresis_is_in_the_figures(run: Run, fake_model_copy: Path, samples: Path) -> None:
+    options = ["--mean-macs", "0.0022", "--hysteresis", "0.05", "--chunk", "640", "--decoder", "greedy"]
+    assert run("calibrate", fake_model_copy, samples / "manifest.jsonl", *options).exit_code == 0
+    document = policy_of(fake_model_copy)
+    assert document["hysteresis"] == 0.05
+    found = evaluate(Recognizer.load(fake_model_copy), load_dataset(samples / "manifest.jsonl"), chunk=640)
+    assert found.auto is not None
+    point = document["calibration"]["points"]["640"]
+    assert found.auto.mean_macs_per_second == pytest.approx(point["mean_cost"])
+    assert found.auto.mean_macs_per_second <= 2200
+    assert found.auto.wer == point["wer"]
+
+
+def test_what_is_not_calibrated_now_stays(run: Run, fake_model_copy: Path, samples: Path, tmp_path: Path) -> None:
+    def calibrated(*options: str) -> tuple[dict[str, Any], str]:
+        common = ["--cache", tmp_path / "cache", "--limit", "2", "--criterion", "learned_gate"]
+        result = run("calibrate", fake_model_copy, samples / "manifest.jsonl", *common, *options)
+        assert result.exit_code == 0, result.stderr
+        return policy_of(fake_model_copy), " ".join(result.stdout.split())
+
+    before, said = calibrated("--decoder", "greedy", "--decoder", "beam")
+    assert "not kept: greedy" not in said  # all of it is there anew
+    chunks = list(before["thresholds"])
+    rest = [chunk for chunk in chunks if chunk != "640"]
+    after, said = calibrated("--chunk", "640", "--max-loss", "50%", "--decoder", "greedy")
+    assert f"kept as it was: greedy, chunk {', '.join(rest)}" in said
+    assert f"kept as it was: beam, chunk {', '.join(chunks)}" in said
+    assert after["decoders"]["beam"] == before["decoders"]["beam"]
+    for name in ("thresholds", "levels", "parameters", "reference"):
+        assert list(after[name]) == chunks
+        assert all(after[name][chunk] == before[name][chunk] for chunk in rest)
+    notes = after["calibration"]
+    assert notes["goal"] == {"max_loss": 0.5}
+    assert list(notes["earlier"]) == rest
+    assert notes["earlier"]["320"]["goal"] == {"max_loss": 0.02}
+    assert all(notes["points"][chunk] == before["calibration"]["points"][chunk] for chunk in rest)
+    for chunk in chunks:
+        Recognizer.load(fake_model_copy).policy("auto", chunk)
+    # A decoder that wasn't the first one doesn't take the place of one that has more.
+    later, said = calibrated("--chunk", "640", "--decoder", "beam")
+    assert {name: later[name] for name in later if name != "decoders"} == {
+        name: after[name] for name in after if name != "decoders"
+    }
+    assert list(later["decoders"]["beam"]["calibration"]["earlier"]) == rest
+    # What was judged as something else goes, and that is said.
+    last, said = calibrated("--chunk", "640", "--decoder", "greedy", "--hysteresis", "0.1")
+    assert f"not kept: greedy, chunk {', '.join(rest)} (its hysteresis was 0.0)" in said
+    assert list(last["thresholds"]) == ["640"]
+    last, said = calibrated("--chunk", "320", "--decoder", "greedy", "--criterion", "margin")
+    assert "not kept: greedy, chunk 640 (its criterion was learned_gate)" in said
+    assert (list(last["thresholds"]), "decoders" in last) == (["320"], False)
+
+
+def test_thresholds_of_other_graphs_go(run: Run, fake_model_copy: Path, samples: Path) -> None:
+    policy = fake_model_copy / "policy.json"
+    policy.write_text(policy.read_text().replace('"graphs": "', '"graphs": "0'))
+    options = ["--limit", "2", "--chunk", "640", "--criterion", "frame_entropy"]
+    result = run("calibrate", fake_model_copy, samples / "manifest.jsonl", *options)
+    assert result.exit_code == 0, result.stderr
+    assert "(it was of other graphs)" in " ".join(result.stdout.split())
+    assert list(policy_of(fake_model_copy)["thresholds"]) == ["640"]
+
+
+@pytest.mark.parametrize(("out", "reason"), [("nowhere/policy.json", "No such file"), (".", "Is a directory")])
+def test_where_to_write_is_looked_at_first(
+    run: Run, fake_model_copy: Path, tmp_path: Path, samples: Path, out: str, reason: str
+) -> None:
+    cache = tmp_path / "cache"
+    options = ["--out", tmp_path / out, "--cache", cache, "--limit", "1"]
+    result = run("calibrate", fake_model_copy, samples / "manifest.jsonl", *options)
+    assert result.exit_code == 1
+    assert f"cannot be written: {reason}" in result.stderr
+    assert "--out names another file" in result.stderr
+    assert not cache.exists()  # nothing has run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,25 @@ def test_a_place_that_cannot_be_written_to_is_said_first(run: Run, fake_model: P
     assert result.exit_code == 1
     assert result.stdout == ""
     assert "there is no folder 'no/such/folder'" in result.stderr
+
+
+def test_a_result_that_would_be_a_folder_is_said_first(
+    run: Run, fake_model: Path, manifest: Path, tmp_path: Path
+) -> None:
+    result = run("eval", manifest, "--model", fake_model, "--json", tmp_path)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "is a folder; expected a file's name" in result.stderr
+
+
+def test_a_folder_that_takes_no_files_is_said_first(
+    run: Run, fake_model: Path, manifest: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # whoever runs the tests may write anywhere
+    result = run("eval", manifest, "--model", fake_model, "--json", tmp_path / "out.json")
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert "allows no new files" in result.stderr
 
 
 def test_interruption(run: Run, fake_model: Path, manifest: Path, monkeypatch: pytest.MonkeyPatch) -> None:

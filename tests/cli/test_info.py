@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
 from pathlib import Path
 
+from rich.console import Console
+
+from edge_asr.bundle.bundle import Bundle
+from edge_asr.cli.info import describe, show
 from tests.cli.conftest import Run
 
 
@@ -31,6 +36,48 @@ def test_for_people(run: Run, fake_model: Path) -> None:
     for fact in ("fake", "int8", "float32", "320, 640, 1280, full", "frame_entropy", "300", "0.9"):
         assert fact in result.stdout
     assert "\x1b[" not in result.stdout
+
+
+def test_names_are_no_markup(run: Run, fake_model_copy: Path) -> None:
+    for file, changes in (
+        ("bundle.json", {"name": "x[/b]y", "language": "[/z]"}),
+        (
+            "policy.json",
+            {"version": 2, "criterion": "frame_entropy", "calibration": {"decoder": "[/x]"}, "decoders": {}},
+        ),
+    ):
+        document = json.loads((fake_model_copy / file).read_text()) | changes
+        if file == "policy.json":
+            part = {"criterion": "frame_entropy", "thresholds": {"640": [1.0, 1.0]}}
+            document["decoders"] = {"[/x]": part, "[red]lm": part}
+        (fake_model_copy / file).write_text(json.dumps(document))
+    result = run("info", fake_model_copy)
+    assert result.exit_code == 0, result.stderr
+    for name in ("x[/b]y", "[/z]", "[red]lm"):
+        assert name in result.stdout
+    assert result.stdout.count("│    [/x] │") == 1 + len(document["thresholds"])
+
+
+def test_a_criterion_is_no_markup(fake_model: Path) -> None:
+    facts = describe(Bundle.load(fake_model))
+    facts["policy"]["criterion"] = "[/x]"
+    console = Console(file=StringIO(), highlight=False)
+    show(facts, console)
+    assert "thresholds on [/x], exits" in console.file.getvalue()  # type: ignore[attr-defined]
+
+
+def test_what_is_no_unicode_and_no_json_is_named(run: Run, fake_model_copy: Path) -> None:
+    document = json.loads((fake_model_copy / "bundle.json").read_text())
+    for changes, message in (
+        ({"name": "x\ud800"}, "half a surrogate pair"),
+        ({"metrics": {"wer": float("nan")}}, "'metrics': holds NaN or infinity"),
+    ):
+        (fake_model_copy / "bundle.json").write_text(json.dumps(document | changes))
+        for options in ([], ["--json"]):
+            result = run("info", fake_model_copy, *options)
+            assert result.exit_code == 1
+            assert message in result.stderr
+            assert "unexpected" not in result.stderr
 
 
 def test_a_model_without_thresholds(run: Run, fake_model_copy: Path) -> None:

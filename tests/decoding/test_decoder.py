@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edge_asr.decoding.beam_decoding import BeamDecoding
@@ -158,6 +158,35 @@ def test_options(lm: NgramModel) -> None:
         Decoder("greedy", PIECES).start([Hotword("and")])
 
 
+def test_the_text_is_the_likeliest_in_all_its_ways() -> None:
+    """``DB`` is the best hypothesis, ``AB`` the best text: two hypotheses, its last token B or AB, have it."""
+    probs = np.full((4, 5), 1e-6)
+    probs[0, [1, 3, 4]] = 0.30, 0.30, 0.40
+    probs[[1, 3], 0] = 0.97
+    probs[2, [0, 2]] = 0.5
+    decoding = Decoder("beam", ("<blank>", "▁A", "B", "▁AB", "▁D")).start()
+    decoding.push(np.log(probs / probs.sum(axis=1, keepdims=True)).astype(np.float32))
+    found = decoding.result(3)
+    assert found.text == found.alternatives[0].text == "AB"
+    assert [word.word for word in found.words] == ["AB"]
+    assert [token.id for token in found.tokens] in ([1, 2], [3])
+    assert np.exp(found.alternatives[0].score) == pytest.approx(0.3, abs=0.01)
+
+
+@pytest.mark.parametrize("pieces", [1, 2])
+def test_the_text_is_the_first_alternative(name_and_lm: tuple[str, NgramModel], pieces: int) -> None:
+    name, lm = name_and_lm
+    for seed in range(20):
+        decoding = Decoder(name, PIECES, lm=lm).start()
+        for number in range(pieces):
+            if number:
+                decoding.boundary()
+            decoding.push(random_log_probs(seed + 100 * number, 8, sharp=1.0))
+        found = decoding.result(5)
+        assert found.text == found.alternatives[0].text == " ".join(word.word for word in found.words)
+        assert decoding.result().alternatives == found.alternatives[:1]
+
+
 @pytest.mark.parametrize("pieces", [1, 2, 3])
 def test_a_piece_can_be_decoded_again(name_and_lm: tuple[str, NgramModel], pieces: int) -> None:
     """What was decoded before doesn't change; the piece is as if it had come that way."""
@@ -189,6 +218,7 @@ def name_and_lm(request: pytest.FixtureRequest, lm: NgramModel) -> tuple[str, Ng
 
 @settings(max_examples=60)
 @given(seed=st.integers(0, 10_000), steps=st.lists(st.sampled_from("ppprbRs"), min_size=1, max_size=40))
+@example(seed=2128, steps=["p", "p", "r"])
 def test_a_greedy_partial_is_what_a_fresh_reading_of_the_tokens_says(seed: int, steps: list[str]) -> None:
     """Words that are over are kept from call to call; pushes, replacements, cuts and restarts don't confuse them."""
     rng, decoding, sizes = np.random.default_rng(seed), GreedyDecoding(PIECES), list[int]()

@@ -31,7 +31,7 @@ def test_the_graph_counts_phrases_between_word_edges(phrases: list[str], tokens:
         gained += float(graph.gain[state, token])
         state = int(graph.next[state, token])
     gained += float(graph.end[state])
-    text = " " + "".join(PIECES[token] for token in tokens).replace("▁", " ") + " "
+    text = f" {' '.join(''.join(PIECES[token] for token in tokens).replace('▁', ' ').split())} "
     wanted = 0.0
     for hotword in hotwords:
         count = sum(text.startswith(f" {hotword.phrase} ", i) for i in range(len(text)))
@@ -66,6 +66,47 @@ def test_texts_without_a_phrase_keep_their_scores(lm: NgramModel) -> None:
     for text, score in before.items():
         if not {"DEN"} & set(text.split()):
             assert after[text] == pytest.approx(score, abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_phrase_reaches_over_the_end_of_a_piece(seed: int) -> None:
+    """A text's phrases count wherever pieces end, and a text without one keeps its score."""
+    before, after = random_log_probs(seed, 2), random_log_probs(seed + 10, 1)
+    decoder = Decoder("beam", PIECES, config=BeamConfig(**EXACT))
+    phrases = [Hotword("an a", 2.0), Hotword("and", 1.0), Hotword("a th a", -1.0), Hotword("n", 0.5)]
+    scores: list[dict[str, float]] = []
+    for hotwords in ([], phrases):
+        decoding = decoder.start(hotwords)
+        decoding.push(before)
+        decoding.boundary()
+        decoding.push(after)
+        scores.append({one.text: one.score for one in decoding.result(100_000).alternatives})
+    plain, boosted = scores
+    assert plain.keys() == boosted.keys()
+    assert any(" AN A " in f" {text} " for text in plain)
+    for text, score in plain.items():
+        spelled = f" {text} "
+        for hotword in phrases:
+            count = sum(spelled.startswith(f" {hotword.phrase} ", i) for i in range(len(spelled)))
+            score += count * hotword.whole
+        assert boosted[text] == pytest.approx(score, abs=1e-3), text
+
+
+def test_a_word_that_ends_with_a_piece_is_no_beginning_of_one() -> None:
+    pieces = ("<blank>", "▁MOUNT", "▁VERNON", "VERNON", "▁")
+    graph = HotwordGraph([Hotword("Mount Vernon"), Hotword("Mountvernon", 2.0)], pieces)
+
+    def gained(*tokens: int | None) -> float:
+        """What tokens gain; None is the end of a piece."""
+        state, total = int(graph.space[HotwordGraph.START]), 0.0
+        for token in (*tokens, None):
+            total += float(graph.end[state] if token is None else graph.gain[state, token])
+            state = int(graph.space[state] if token is None else graph.next[state, token])
+        return total
+
+    assert gained(1, 2) == gained(1, None, 2) == gained(1, 4, None, 2, None, None) == gained(1, None, 3) == 11.0
+    assert gained(1, 3) == 22.0
+    assert gained(1, None) == gained(2, None, 1) == 0.0
 
 
 def test_a_list(tmp_path: Path) -> None:

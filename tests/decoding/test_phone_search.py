@@ -235,6 +235,20 @@ def test_hotwords_are_heard(spoken: NgramModel) -> None:
     assert any("A TAN" in text for text in boosted)
 
 
+def test_a_phrase_is_heard_over_the_end_of_a_piece(spoken: NgramModel) -> None:
+    decoder = Decoder("lm", PIECES, lm=spoken, phones=TABLE)
+    scores = []
+    for hotwords in ([], [Hotword("tan ant", 0.5)]):
+        decoding = decoder.start(hotwords)
+        decoding.push(sure("▁T AE N"))
+        decoding.boundary()
+        decoding.push(sure("▁AE N T"))
+        found = decoding.result().alternatives[0]
+        assert found.text == "TAN ANT"
+        scores.append(found.score)
+    assert scores[1] - scores[0] == pytest.approx(3.0, abs=1e-3)
+
+
 def test_hotwords_without_a_pronunciation_are_spelled(spoken: NgramModel) -> None:
     decoder = Decoder("lm", PIECES, lm=spoken, phones=TABLE)
     assert decoder.phones

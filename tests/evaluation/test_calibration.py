@@ -12,12 +12,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_asr.bundle.policy import ReferenceSpec
 from edge_asr.errors import DataError, OptionError
+from edge_asr.evaluation import calibration
 from edge_asr.evaluation.calibration import PATIENCE, calibrate, halves, last_kept, write_policy
 from edge_asr.evaluation.chunk_table import ChunkTable
 from edge_asr.evaluation.gate_training import logistic_regression, train_gate
 from edge_asr.evaluation.goal import Goal
 from edge_asr.evaluation.recording import Recording
+from edge_asr.evaluation.reference import recalibrated, reference_of
 from edge_asr.evaluation.temperature import fit_temperatures
 from edge_asr.evaluation.threshold_path import STEP, common_path, threshold_path
 from edge_asr.exits.criterion import CRITERIA, get_criterion
@@ -120,6 +123,65 @@ def test_promises(data: list[tuple[str, list[list[tuple[str, float]]]]], name: s
         start = end
 
 
+@settings(max_examples=60)
+@given(DATA, st.lists(st.integers(0, 1), min_size=3, max_size=3), st.floats(0.01, 2), st.booleans())
+def test_arrays_decide_as_a_policy_with_hysteresis_does(
+    data: list[tuple[str, list[list[tuple[str, float]]]]], steps: list[int], hysteresis: float, small: bool
+) -> None:
+    pieces = list(itertools.accumulate(steps))
+    recordings = [
+        recording(
+            f"u{i}", text, [chunk(k, [w for w, _ in exits], [e for _, e in exits], pieces[k]) for k, exits in said]
+        )
+        for i, (text, chunks) in enumerate(data)
+        for said in [list(enumerate(chunks))]
+    ]
+    table, criterion = table_of(recordings), get_criterion("frame_entropy" if small else "max_posterior")
+    values = table.values(criterion)
+    thresholds = tuple(np.median(values, axis=0).tolist())
+    taken = table.taken(values, thresholds, small_is_sure=small, hysteresis=hysteresis)
+    assert taken.tolist() == table.taken_by(ThresholdPolicy(criterion, thresholds, None, hysteresis)).tolist()
+
+
+def flickering(count: int = 40) -> list[Recording]:
+    """Utterances of eight chunks that are now surer, now less; exit 1 errs where it is unsure."""
+    rng = np.random.default_rng(0)
+    found = []
+    for i in range(count):
+        said = [
+            chunk(k, ["TWO" if e > 0.5 else "ONE", "ONE", "ONE"], [e, 0.3, 0.1]) for k, e in enumerate(rng.random(8))
+        ]
+        found.append(recording(f"u{i}", " ".join(["ONE"] * 8), said))
+    return found
+
+
+@pytest.mark.parametrize("goal", [Goal(mean_macs=1.7), Goal(max_loss=0.0), Goal(max_loss=0.5, confidence=0.5)])
+def test_the_figures_are_those_of_the_policy_with_its_hysteresis(goal: Goal) -> None:
+    table = table_of(flickering())
+    result = calibrate(table, ENTROPY, goal, hysteresis=0.2)
+    taken = table.taken_by(ThresholdPolicy(ENTROPY, result.thresholds, None, 0.2))
+    assert result.hysteresis == 0.2
+    assert result.chosen == table.point(taken)
+    assert result.reference == reference_of(table.values(ENTROPY), taken)
+    if goal.mean_macs is not None:
+        assert result.chosen.mean_cost <= goal.mean_macs
+        plain = calibrate(table, ENTROPY, goal)
+        assert table.cost(table.taken_by(ThresholdPolicy(ENTROPY, plain.thresholds, None, 0.2))) > goal.mean_macs
+    with pytest.raises(OptionError, match=r"hysteresis=-0\.1: expected a number from 0"):
+        calibrate(table, ENTROPY, goal, hysteresis=-0.1)
+
+
+def test_a_log_without_drift_moves_no_threshold_of_a_policy_with_hysteresis() -> None:
+    table = table_of(flickering(200))
+    result = calibrate(table, ENTROPY, Goal(mean_macs=1.7), hysteresis=0.2)
+    assert 0.05 < result.reference[0]["stop"] < 0.95
+    reference = [ReferenceSpec(tuple(e["edges"]), tuple(e["shares"]), e["stop"]) for e in result.reference]
+    counts = [[round(1e6 * share) for share in spec.shares] for spec in reference]
+    moved = recalibrated(result.thresholds, reference, counts, ENTROPY, hysteresis=0.2)
+    assert moved[0] == pytest.approx(result.thresholds[0], abs=1e-3)
+    assert recalibrated(result.thresholds, reference, counts, ENTROPY)[0] < moved[0] - 0.02
+
+
 def test_full_depth_stays_full_depth_on_data_that_the_path_was_not_fitted_on() -> None:
     """Exits that agree in the half that judges, though none does in the half that the thresholds come from."""
     differ = recording("a", "", [chunk(0, ["", "ONE", ""], [0.0, 0.0, 0.0])])
@@ -176,6 +238,26 @@ def test_the_gate_tells_harm() -> None:
     table = table_of(easy_and_hard())
     values = table.values(train_gate(table))
     assert values[:20].min() > 0.8 > 0.3 > values[20:].max()
+
+
+def test_the_gate_learns_from_what_it_will_be_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_of(easy_and_hard())
+    found: list[int] = []
+
+    def temperatures(recordings: Sequence[Recording], blank: int) -> tuple[float, ...]:
+        found.append(blank)
+        return (3.0, 2.0, 1.0)
+
+    monkeypatch.setattr(calibration, "fit_temperatures", temperatures)
+    result = calibrate(table, get_criterion("learned_gate"), Goal(max_loss=0.0), temperature_scaling=True)
+    fit = table.subset(halves(40)[0])
+    assert result.criterion == train_gate(fit, temperatures=(3.0, 2.0, 1.0)) != train_gate(fit)
+    values = table.values(result.criterion, result.temperatures)
+    policy = ThresholdPolicy(result.criterion, result.thresholds, result.temperatures)
+    assert values[0].tolist() == [policy.value(view) for view in table.chunks[0].views()[:-1]]
+    other = ChunkTable(table.recordings, MACS, TOKENS, blank=2)
+    calibrate(other, ENTROPY, Goal(max_loss=0.0), temperature_scaling=True)
+    assert found == [0, 2]
 
 
 def test_temperatures_find_overconfidence() -> None:

@@ -67,6 +67,14 @@ def test_missing_audio_names_file_and_line(librispeech: Path) -> None:
         load_dataset(librispeech)
 
 
+def test_a_name_that_no_file_can_have_names_file_and_line(librispeech: Path) -> None:
+    folder = librispeech / "LibriSpeech" / "dev-clean" / "84" / "121123"
+    with (folder / "84-121123.trans.txt").open("a", encoding="utf-8") as file:
+        file.write(f"{'8' * 400} A\n")
+    with pytest.raises(DataError, match=r"84-121123\.trans\.txt:3: audio file '.*/888.*' cannot be opened"):
+        load_dataset(librispeech)
+
+
 def test_line_without_text_names_file_and_line(librispeech: Path) -> None:
     folder = librispeech / "LibriSpeech" / "dev-clean" / "84" / "121123"
     with (folder / "84-121123.trans.txt").open("a", encoding="utf-8") as file:
@@ -121,6 +129,16 @@ def test_subset_of_a_manifest_is_refused(tmp_path: Path) -> None:
         ('{"id": "b", "audio": "a.flac", "text": "A", "duration": 0}', "field 'duration' is 0"),
         ('{"id": "b", "audio": "a.flac", "text": "A", "duration": true}', "field 'duration' is true"),
         ('{"id": "b", "audio": "a.flac", "text": "A", "duration": NaN}', "field 'duration' is NaN"),
+        ('{"id": "b", "audio": "a.flac", "text": "A", "duration": 1' + "0" * 400 + "}", "field 'duration' is 1000"),
+        ('{"id": "b", "audio": "a.flac", "text": "A", "duration": 1' + "0" * 9000 + "}", "(not JSON|field 'duration')"),
+        (
+            '{"id": "b", "audio": "' + "a" * 400 + '.flac", "text": "A"}',
+            r"audio file '.*/aaa.*\.flac' cannot be opened: File name too",
+        ),
+        ('{"id": "b\\ud800", "audio": "a.flac", "text": "A"}', r"field 'id' is .*ud800\": holds half of a surrogate"),
+        ('{"id": "b", "audio": "a.flac", "text": "\\ud800"}', "field 'text' is .*: holds half of a surrogate"),
+        ('{"id": "b", "audio": "a.flac", "text": "A", "speaker": "\\udfff"}', "field 'speaker' is .*: holds half"),
+        ("[" * 100_000, "not JSON that can be read"),
     ],
 )
 def test_malformed_manifest_names_file_and_line(tmp_path: Path, line: str, complaint: str) -> None:

@@ -117,6 +117,21 @@ def test_seconds_are_of_this_machine(
     assert passes.ticks == 4
 
 
+def test_the_same_data_in_another_order_is_the_same_pass(
+    fake_model: Path, utterances: list[Utterance], tmp_path: Path
+) -> None:
+    passes = Passes(tmp_path)
+    first = passes(fake_model, utterances)
+    other = passes(fake_model, utterances[::-1])
+    assert passes.ticks == 2
+    assert [recording.utterance for recording in other] == utterances[::-1]
+    for one, again in zip(first, other[::-1], strict=True):
+        assert (one.utterance, one.seconds, len(one.chunks)) == (again.utterance, again.seconds, len(again.chunks))
+        for a, b in zip(one.chunks, again.chunks, strict=True):
+            assert (a.info, a.seconds) == (b.info, b.seconds)
+            assert np.array_equal(a.log_probs, b.log_probs)
+
+
 def test_other_data_and_damage(fake_model: Path, utterances: list[Utterance], tmp_path: Path) -> None:
     recognizer = Recognizer.load(fake_model)
     record_all(recognizer, utterances, 640, cache=tmp_path)

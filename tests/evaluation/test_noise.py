@@ -30,6 +30,20 @@ def test_the_ratio_is_kept(snr: float) -> None:
         assert noisy.dtype == np.float32
 
 
+def test_a_clip_that_is_mostly_silence_gives_the_ratio_too() -> None:
+    clip = np.zeros(160_000, dtype=np.float32)
+    clip[40_000:41_000] = RNG.standard_normal(1000) * 0.3
+    clip[90_000] = 1e-4
+    corruption, speech = NoiseCorruption([clip], 10), SPEECH / 10  # far from clipping
+    for number in range(40):
+        utterance = Utterance(f"u{number}", Path("x.wav"), "A")
+        added = corruption(utterance, speech) - speech
+        assert 10 * np.log10((speech**2).mean() / (added**2).mean()) == pytest.approx(10, abs=0.1)
+        assert np.array_equal(corruption(utterance, speech), corruption(utterance, speech))
+    silent = NoiseCorruption([np.zeros(100, dtype=np.float32)], 10)
+    assert np.array_equal(silent(SPEAKER, SPEECH), SPEECH)
+
+
 def test_it_is_the_same_each_time_and_never_clips() -> None:
     corruption = NoiseCorruption(CLIPS, 5)
     assert np.array_equal(corruption(SPEAKER, SPEECH), corruption(SPEAKER, SPEECH))
@@ -45,6 +59,8 @@ def test_clips_are_read(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "deep" / "a.wav", CLIPS[1], 16_000)
     soundfile.write(tmp_path / "silent.wav", np.zeros(100), 16_000)
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    (tmp_path / "nowhere.wav").symlink_to(tmp_path / "gone.wav")
+    soundfile.write(tmp_path / "one.wav", np.full(1, 0.5), 48_000)  # no sample at 16 kHz
     assert len(read_noises(tmp_path)) == 1
     with pytest.raises(DataError, match="no noise in"):
         read_noises(tmp_path / "nowhere")

@@ -6,11 +6,13 @@ import gc
 import tracemalloc
 from collections.abc import Iterator
 from itertools import groupby
+from typing import ClassVar, cast
 
 import numpy as np
 import pytest
 
 from edge_asr.audio.pcm import Mono
+from edge_asr.decoding.endpoint import EndpointConfig
 from edge_asr.exits.fixed import FixedPolicy
 from edge_asr.runtime.encoder import EncoderStream
 from edge_asr.runtime.recognizer import Recognizer
@@ -89,6 +91,35 @@ def test_times_go_on_over_pieces(recognizer: Recognizer, chunk: int | str) -> No
     assert all(chunk.start <= chunk.end for chunk in transcript.chunks)
     covered = sum(chunk.end - chunk.start for chunk in transcript.chunks)
     assert covered == pytest.approx(45.0)
+
+
+def test_endpoints_go_by_the_time_of_the_audio(recognizer: Recognizer) -> None:
+    """The tails of pieces are frames of the decoder's, and no silence."""
+
+    class Rules:
+        heard: ClassVar[list[tuple[float, float | None]]] = []
+
+        def reached(self, seconds: float, last_token: float | None) -> bool:
+            self.heard.append((seconds, last_token))
+            return False
+
+    stream = recognizer.stream(exit=2)
+    stream._rules = cast("EndpointConfig", Rules())
+    for pcm in speech_like(45):
+        stream.feed(pcm)
+        assert not stream.endpoint
+        if stream._chunks:
+            assert Rules.heard[-1][0] == pytest.approx(stream._chunks[-1].end)
+    assert stream._piece == 2
+    times = {token.time for token in stream.finish().tokens}
+    assert {last for _, last in Rules.heard if last is not None} <= times
+
+
+@pytest.mark.parametrize("decoder", ["greedy", "beam"])
+def test_no_token_begins_after_the_audio(recognizer: Recognizer, decoder: str) -> None:
+    for samples in range(16_010, 16_640, 90):
+        transcript = recognizer.transcribe(noise(samples, seed=samples), exit=2, decoder=decoder)
+        assert max(token.time for token in transcript.tokens) <= transcript.duration
 
 
 LOUD, STILL = noise(RATE), noise(RATE, level=1e-4)

@@ -13,7 +13,7 @@ from edge_asr.bundle.policy import PolicySpec, ReferenceSpec
 from edge_asr.errors import OptionError
 from edge_asr.exits.shift import population_stability
 from edge_asr.runtime.decided_chunk import DecidedChunk
-from edge_asr.runtime.monitor import Monitor
+from edge_asr.runtime.monitor import Monitor, counted_by
 from tests.exits.helpers import view
 
 QUARTERS = ReferenceSpec((0.2, 0.4, 0.6), (0.25, 0.25, 0.25, 0.25), 0.5)
@@ -42,8 +42,8 @@ def chunk(exit: int, entropy: float, seconds: float = 0.03) -> DecidedChunk:
 
 def test_counts() -> None:
     monitor = Monitor(3, POLICY)
-    monitor.observe(chunk(1, 0.3), "640", 0.04, limit=0.1)
-    monitor.observe(chunk(3, 0.5, seconds=0.3), "640", 0.04, limit=0.1)
+    monitor.observe(chunk(1, 0.3), "640", 0.04, missed=False)
+    monitor.observe(chunk(3, 0.5, seconds=0.3), "640", 0.04, missed=True)
     monitor.observe(chunk(1, 0.3), "full", 0.04)
     monitor.revisited(chunk(3, 0.1), 1, 0.02)
     facts = json.loads(monitor.json())
@@ -85,6 +85,27 @@ def test_a_decoder_with_thresholds_of_its_own_is_counted_beside_the_others() -> 
     assert all(value is not None for value in facts["population_stability"]["lm/640"])
     assert monitor.alarm  # all of them in one bin
     assert 'chunk="lm/640",exit="1"' in monitor.prometheus()
+
+
+def test_a_snapshot_says_which_calibration_counted() -> None:
+    def said(policy: PolicySpec) -> str:
+        monitor = Monitor(3, policy)
+        monitor.observe(chunk(1, 0.3), "640", 0.04)
+        found = json.loads(monitor.json())["calibrations"]
+        assert list(found) == ["640"]
+        return str(found["640"])
+
+    halves = ReferenceSpec((0.4,), (0.5, 0.5), 0.5)
+    others = [
+        replace(POLICY, criterion="max_posterior"),
+        replace(POLICY, temperatures={"640": (2.0, 1.0, 1.0)}),
+        replace(POLICY, reference={"640": (QUARTERS, halves)}),
+    ]
+    assert len({said(policy) for policy in [POLICY, *others]}) == 4
+    weights = [replace(POLICY, parameters={"640": {"exits": [[value]]}}) for value in (1.0, 2.0)]
+    assert len({counted_by(policy, "640") for policy in [POLICY, *weights]}) == 3
+    assert said(replace(POLICY, thresholds={"640": (0.1, 0.1)})) == said(POLICY) == counted_by(POLICY, "640")
+    assert Monitor(3).snapshot()["calibrations"] == {}
 
 
 def test_depth_that_calibration_did_not_choose_says_nothing_of_drift() -> None:

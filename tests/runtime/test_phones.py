@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 
 from edge_asr import Recognizer
 from edge_asr.bundle.bundle import Bundle
@@ -17,6 +18,7 @@ from edge_asr.decoding.decoder import Decoder
 from edge_asr.decoding.hotwords import Hotword
 from edge_asr.errors import BundleError, NumericError, OptionError
 from edge_asr.evaluation.dataset import Utterance
+from edge_asr.evaluation.evaluate import evaluate
 from edge_asr.evaluation.recording import record
 from edge_asr.exits.fixed import FixedPolicy
 from edge_asr.runtime.encoder import EncoderStream
@@ -134,6 +136,8 @@ def test_thresholds_hold_for_what_was_read_in_calibration(path: Path, tmp_path: 
         "decoders": {"lm": part},
     }
     pcm = noise(16_000 * 3)
+    soundfile.write(tmp_path / "a.wav", pcm, 16_000, subtype="FLOAT")
+    utterance = Utterance("a", tmp_path / "a.wav", "A", "s")
     for phones in (None, True, False):
         policy["decoders"]["lm"] = part if phones is None else part | {"calibration": {"phones": phones}}
         (folder / "policy.json").write_text(json.dumps(policy))
@@ -143,12 +147,14 @@ def test_thresholds_hold_for_what_was_read_in_calibration(path: Path, tmp_path: 
             for hotwords in ([], ["ab"])  # the second one has no pronunciation
         ]
         assert left == ([{3}, {1}] if phones is False else [{1}, {3}])
+        for hotwords, exits in zip(([], [Hotword("ab")]), left, strict=True):
+            found = evaluate(recognizer, [utterance], decoder=decoder, hotwords=hotwords).auto
+            assert found is not None
+            assert {int(exit) for exit, count in found.exit_histogram.items() if count} == exits
     assert decoder.unspoken([Hotword("ab"), Hotword("the ant")]) == ["AB"]
 
 
 def test_recordings_hold_phones(recognizer: Recognizer, decoder: Decoder, tmp_path: Path) -> None:
-    import soundfile
-
     pcm = noise(16_000 * 3)
     soundfile.write(tmp_path / "a.wav", pcm, 16_000, subtype="FLOAT")
     recording = record(recognizer, Utterance("a", tmp_path / "a.wav", "A", "s"))

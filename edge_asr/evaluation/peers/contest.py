@@ -156,6 +156,6 @@ class Contest:
 
 
 def worker_options(system: System, threads: int) -> Mapping[str, object]:
-    """What a system's worker is told. The digest of a model's files is for the journal alone."""
-    hidden = {"graphs", "thresholds"}
+    """What a system's worker is told. What identifies a model and its policy is for the journal alone."""
+    hidden = {"graphs", "thresholds", "besides"}
     return {"threads": threads} | {k: v for k, v in system.options.items() if k not in hidden} | system.places

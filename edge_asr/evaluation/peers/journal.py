@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_asr.errors import DataError, OptionError
-from edge_asr.evaluation.dataset import Utterance
+from edge_asr.evaluation.dataset import Utterance, audio_identity
 from edge_asr.evaluation.peers.system import System
 from edge_asr.evaluation.peers.worker import Answer, Load
 
@@ -29,8 +29,9 @@ class Journal:
         threads: for each recogniser.
 
     Raises:
-        OptionError: the folder holds a run on other utterances or with other threads.
+        OptionError: the folder holds a run on other utterances or other audio, or with other threads.
         DataError: a file in it is not one of this project's, or is damaged.
+        AudioNotFoundError, AudioError: an utterance's audio is not there, or cannot be read.
 
     Example:
         >>> journal = Journal(Path("peers"), utterances, threads=1)  # doctest: +SKIP
@@ -48,6 +49,7 @@ class Journal:
             "format": FORMAT,
             "utterances": len(utterances),
             "texts": hashlib.sha256(marks.encode()).hexdigest()[:16],
+            "audio": audio_identity(utterances)[:16],
             "threads": threads,
         }
         folder.mkdir(parents=True, exist_ok=True)

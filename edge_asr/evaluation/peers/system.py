@@ -112,7 +112,14 @@ def our_systems(bundle: Bundle, sources: str, chunk: int | str = 640) -> tuple[S
     def thresholds(decoder: str) -> dict[str, Any]:
         assert policy is not None
         part = policy.of(decoder, name)
-        return {"thresholds": [part.criterion, *part.thresholds[name]]}
+        besides = {
+            "parameters": dict(part.parameters.get(name, {})),
+            "temperatures": part.temperatures.get(name, ()),
+            "hysteresis": part.hysteresis,
+            "phones": part.calibration.get("phones"),
+        }
+        found: dict[str, Any] = {"thresholds": [part.criterion, *part.thresholds[name]]}
+        return found | ({"besides": _digest(besides)} if any(besides.values()) else {})
 
     graphs = _digest({name: file.sha256 for name, file in spec.files.items()})
     size = chunk if isinstance(chunk, str) else f"{chunk} ms"

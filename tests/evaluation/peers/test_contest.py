@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from edge_asr.errors import DataError, OptionError
 from edge_asr.evaluation.dataset import Utterance
@@ -156,3 +158,18 @@ def test_a_folder_holds_one_run(clips: list[Clip], make_system: Make, fake_worke
     (tmp_path / "out" / "run.json").write_text("[]")
     with pytest.raises(DataError, match=r"run\.json: is not one of this project's"):
         contest([make_system("a")], clips, tmp_path / "out", fake_worker)
+
+
+def test_other_audio_under_the_same_ids_is_another_run(
+    clips: list[Clip], make_system: Make, fake_worker: list[str], tmp_path: Path
+) -> None:
+    contest([make_system("a")], clips, tmp_path / "out", fake_worker).run()
+    noisy = tmp_path / "noisy.flac"
+    soundfile.write(noisy, np.random.default_rng(0).uniform(-0.1, 0.1, 800), 8000)
+    other = [replace(clips[0], utterance=replace(clips[0].utterance, audio=noisy)), *clips[1:]]
+    with pytest.raises(OptionError, match=r"holds a run with audio '[0-9a-f]{16}', not"):
+        contest([make_system("a")], other, tmp_path / "out", fake_worker)
+    elsewhere = tmp_path / "copy.flac"
+    elsewhere.write_bytes(clips[0].utterance.audio.read_bytes())
+    same = [replace(clips[0], utterance=replace(clips[0].utterance, audio=elsewhere)), *clips[1:]]
+    assert len(contest([make_system("a")], same, tmp_path / "out", fake_worker).journal.answers("a")) == 4

@@ -8,12 +8,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edge_asr.bundle.bundle import Bundle
 from edge_asr.errors import OptionError, PeerError
 from edge_asr.evaluation.peers import environment
+from edge_asr.evaluation.peers.contest import worker_options
 from edge_asr.evaluation.peers.environment import environment_python, prepare_environment
 from edge_asr.evaluation.peers.system import OUR_PACKAGES, PEERS, System, choose, our_systems
 
@@ -126,6 +128,27 @@ def test_names_and_settings(fake_model: Path) -> None:
     ]
     with pytest.raises(OptionError, match="system 'siri' is unknown; allowed: whisper"):
         choose(PEERS, ["siri"])
+
+
+def test_all_of_a_policy_identifies_auto(fake_model: Path) -> None:
+    bundle = Bundle.load(fake_model)
+    assert bundle.policy is not None
+
+    def auto(**changes: Any) -> System:
+        assert bundle.policy is not None
+        (found,) = choose(our_systems(replace(bundle, policy=replace(bundle.policy, **changes)), "x"), ["ours-auto"])
+        return found
+
+    found = [
+        auto(),
+        auto(hysteresis=0.2),
+        auto(temperatures={"640": (2.0, 1.0, 1.0)}),
+        auto(parameters={"640": {"exits": [[1.0]]}}),
+        auto(parameters={"640": {"exits": [[2.0]]}}),
+    ]
+    assert len({system.digest for system in found}) == len(found)
+    assert auto(parameters={"320": {"exits": [[2.0]]}}).digest == found[0].digest  # another chunk size's
+    assert all("besides" not in worker_options(system, 1) for system in found)
 
 
 def test_environments(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
