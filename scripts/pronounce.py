@@ -6,6 +6,10 @@ The dictionary is in CMUdict's format and is copied as it is. Added are words of
 and of a language model's vocabulary, possessives of known words left out: these are said by rule anyway. What says them
 are hibari-tts' rules (pip install '.[voices]'; Apache-2.0).
 
+    python scripts/pronounce.py --lm en.lm --out own.dict
+
+writes down the pronunciations that a language model has, for training on the same ones; with --words, others too. And
+
     python scripts/pronounce.py --hotwords names.txt --lm en.lm --out names-said.txt
 
 writes a list of hotwords with the pronunciations of the words that the language model has none for.
@@ -25,6 +29,7 @@ from rich.progress import track
 from edge_asr.decoding.hotwords import read_hotword, read_hotwords
 from edge_asr.decoding.lexicon import SPECIALS
 from edge_asr.decoding.ngram import NgramModel
+from edge_asr.decoding.tokens import WORD_START
 from edge_asr.errors import DataError, EdgeAsrError, MissingExtraError
 from edge_asr.training.data.coverage import count_words
 from edge_asr.training.phones import Pronunciations
@@ -86,6 +91,22 @@ def entries(words: Iterable[str], say: Callable[[str], str]) -> tuple[list[str],
     return lines, left_out
 
 
+def spoken(lm: NgramModel) -> list[str]:
+    """Lines of a dictionary: the pronunciations of a language model.
+
+    Raises:
+        DataError: If it has none.
+    """
+    if lm.phones is None:
+        raise DataError("the language model has no pronunciations: make it with --pronunciations, or give --dictionary")
+    names, lines = lm.phones.names, []
+    for word, ways in lm.phones.pronunciations().items():
+        for number, way in enumerate(ways, start=1):
+            name = lm.spelling(word).lower() + (f"({number})" if number > 1 else "")
+            lines.append(f"{name} {' '.join(names[phone].removeprefix(WORD_START) for phone in way)}")
+    return lines
+
+
 def rules() -> Callable[[str], str]:
     """hibari's rules; MissingExtraError without hibari."""
     try:
@@ -98,18 +119,20 @@ def rules() -> Callable[[str], str]:
 
 def pronounce(args: argparse.Namespace, console: Console) -> None:
     """Reads, says and writes."""
-    known = Pronunciations.read(args.dictionary)
-    words = set(count_words(args.words))
-    if args.lm:
-        lm = NgramModel.load(args.lm)
-        words.update(lm.spelling(word) for word in range(SPECIALS, len(lm.unigrams())))
+    lm, words = NgramModel.load(args.lm) if args.lm else None, set(count_words(args.words))
+    if args.dictionary is not None:
+        known, text = Pronunciations.read(args.dictionary), args.dictionary.read_text(encoding="utf-8").rstrip("\n")
+        if lm is not None:
+            words.update(lm.spelling(word) for word in range(SPECIALS, len(lm.unigrams())))
+    else:
+        assert lm is not None
+        text = "\n".join([f";;; The pronunciations of {args.lm.name}.", *spoken(lm)])
+        known = Pronunciations.parse(text, str(args.lm))
     missing = lacking(known, words)
-    console.print(f"{len(known.words):,} words in the dictionary; {len(missing):,} of {len(words):,} are not there")
-    said = rules()
-    lines, left_out = entries(track(missing, "words", console=console), said)
-    text = args.dictionary.read_text(encoding="utf-8").rstrip("\n")
-    remark = ";;; From here on: by the rules of hibari-tts (Apache-2.0)."
-    write(args.out, "\n".join([text, remark, *lines, ""]))
+    console.print(f"{len(known.words):,} words are known; of {len(words):,} asked for {len(missing):,} are not")
+    lines, left_out = entries(track(missing, "words", console=console), rules()) if missing else ([], [])
+    remark = [";;; From here on: by the rules of hibari-tts (Apache-2.0)."] if lines else []
+    write(args.out, "\n".join([text, *remark, *lines, ""]))
     if left_out:
         console.print(f"left out, no word to say: {' '.join(left_out[:20])}{' …' if len(left_out) > 20 else ''}")
     console.print(f"wrote {args.out}: {len(lines):,} words added")
@@ -177,8 +200,8 @@ def main() -> int:
     parser.add_argument("--lm", type=Path, help="language-model file")
     parser.add_argument("--out", type=Path, required=True, help="the file to write")
     args = parser.parse_args()
-    if (args.dictionary is None) == (args.hotwords is None) or (args.hotwords and not args.lm):
-        parser.error("expected --dictionary, or --hotwords and --lm")
+    if (args.dictionary and args.hotwords) or (not args.dictionary and not args.lm):
+        parser.error("expected --dictionary or --lm; with --hotwords, --lm alone")
     try:
         (pronounce_hotwords if args.hotwords else pronounce)(args, Console(highlight=False))
     except EdgeAsrError as error:

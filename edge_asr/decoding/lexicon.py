@@ -127,6 +127,14 @@ class PhoneTrie(Trie):
         nodes = [*np.flatnonzero(self.word == word).tolist(), *(n for n, words in self.others.items() if word in words)]
         return [self._way(node) for node in nodes]
 
+    def pronunciations(self) -> dict[int, list[Way]]:
+        """Gives those of all words, by the word's id; several of a word in the order of the phones' ids."""
+        ways: dict[int, list[Way]] = {}
+        for node in np.flatnonzero(self.ends).tolist():
+            for word in (int(self.word[node]), *self.others.get(node, ())):
+                ways.setdefault(word, []).append(self._way(node))
+        return {word: sorted(ways[word]) for word in sorted(ways)}
+
     def _way(self, node: int) -> Way:
         phones = []
         while node != ROOT:

@@ -52,12 +52,22 @@ class Pronunciations:
         Raises:
             DataError: the file can't be read, or a line names an unknown phone or none.
         """
-        words: dict[str, list[list[int]]] = {}
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            text = path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"pronunciations {str(path)!r} cannot be read: {error}") from error
-        for number, line in enumerate(lines, start=1):
+        return cls.parse(text, str(path))
+
+    @classmethod
+    def parse(cls, text: str, name: str) -> Pronunciations:
+        """Takes a dictionary's text, as ``read`` does; ``name`` is what messages call it.
+
+        Example:
+            >>> Pronunciations.parse("cat K AE1 T", "mine").words
+            {'CAT': [[20, 2, 31]]}
+        """
+        words: dict[str, list[list[int]]] = {}
+        for number, line in enumerate(text.splitlines(), start=1):
             word, *phones = line.partition("#")[0].split() or [""]
             if not word or word.startswith(";;;"):
                 continue
@@ -65,12 +75,12 @@ class Pronunciations:
             wrong = next((phone for phone in plain if phone not in _IDS), None)
             if wrong is not None or not plain:
                 what = "no phones" if wrong is None else f"the phone {wrong!r}"
-                raise DataError(f"pronunciations {str(path)!r}, line {number}: {what}; allowed: {' '.join(_PLAIN)}")
+                raise DataError(f"pronunciations {name!r}, line {number}: {what}; allowed: {' '.join(_PLAIN)}")
             ids, ways = [_IDS[phone] for phone in plain], words.setdefault(_VARIANT.sub("", word).upper(), [])
             if ids not in ways:  # they may differ in stress alone
                 ways.append(ids)
         if not words:
-            raise DataError(f"pronunciations {str(path)!r} hold no word")
+            raise DataError(f"pronunciations {name!r} hold no word")
         return cls(words)
 
     def encode(self, text: str) -> list[int] | None:

@@ -91,7 +91,7 @@ class Trainer:
             model.load_state_dict(init)
         states = StateStore.open(prepared, list(corpora)) if config.data.teacher else None
         self.taught_by = states.about if states is not None and config.optim.teacher else ""
-        said = Pronunciations.read(prepared / "pronunciations.dict") if config.optim.phones else None
+        said = self._pronunciations(prepared / "pronunciations.dict") if config.optim.phones else None
         bigram = None
         if said is not None and config.optim.crf:
             known = (ids for text in texts if (ids := said.encode(text)))
@@ -128,6 +128,12 @@ class Trainer:
         self._score_first = init is not None and saved is None
         if saved is not None:
             self._resume(saved)
+
+    def _pronunciations(self, path: Path) -> Pronunciations:
+        if not path.exists():
+            how = "make it with scripts/prepare_data.py --pronunciations, or set optim.phones (and optim.crf) to 0"
+            raise DataError(f"optim.phones needs pronunciations, and {str(path)!r} does not exist: {how}")
+        return Pronunciations.read(path)
 
     def _tokenizer(self, saved: dict[str, Any] | None, given: Tokenizer | None, texts: list[str]) -> Tokenizer:
         if saved is not None:

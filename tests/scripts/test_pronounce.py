@@ -128,7 +128,10 @@ def test_a_list_of_hotwords_is_said(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "said.txt").read_text() == "Okapi\t1\tOW K AA P IY\n"
     for options in ([], ["--hotwords", tmp_path / "list.txt"]):
-        assert "expected --dictionary, or --hotwords and --lm" in run(*options, "--out", tmp_path / "x").stderr
+        assert (
+            "expected --dictionary or --lm; with --hotwords, --lm alone"
+            in run(*options, "--out", tmp_path / "x").stderr
+        )
 
 
 @pytest.mark.skipif(find_spec("hibari") is None, reason="needs hibari-tts")
@@ -144,5 +147,21 @@ def test_a_dictionary_is_completed(tmp_path: Path) -> None:
     assert set(said.words) == {*WORDS, "OKAPI'S"}
     assert [PHONES[phone - 1] for phone in said.words["HEN"][0]] == ["HH", "EH", "N"]
     again = run("--dictionary", out, "--words", tmp_path / "a.jsonl", "--out", tmp_path / "same.dict")
-    assert "0 of 3 are not there" in again.stdout
+    assert "of 3 asked for 0 are not" in again.stdout
     assert Pronunciations.read(tmp_path / "same.dict").words == said.words
+
+
+def test_a_language_model_s_pronunciations_are_written_down(tmp_path: Path) -> None:
+    source, out = tmp_path / "a.dict", tmp_path / "out.dict"
+    source.write_text("the DH AH0\nthe(2) DH IY0\nsea S IY1\nsee S IY1\n")
+    words = ("THE", "SEA", "SEE", "YAK")
+    arpa = read_arpa(write_arpa(tmp_path / "a.arpa", words=words))
+    convert(arpa, tmp_path / "a.lm", Pronunciations.read(source))
+    done = run("--lm", tmp_path / "a.lm", "--out", out)
+    assert done.returncode == 0, done.stderr
+    assert Pronunciations.read(out).words == Pronunciations.read(source).words
+    convert(arpa, tmp_path / "mute.lm")
+    done = run("--lm", tmp_path / "mute.lm", "--out", tmp_path / "none.dict")
+    assert done.returncode == 2
+    assert "has no pronunciations" in done.stderr
+    assert not (tmp_path / "none.dict").exists()

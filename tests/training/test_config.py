@@ -122,7 +122,10 @@ def test_unreadable_file(tmp_path: Path) -> None:
 def test_sizes_may_come_from_weights(repository: Path) -> None:
     base = ModelConfig(dim=32, heads=2, vocabulary=12, exits=2, branches=(1,))
     assert TrainConfig.from_dict({"name": "own"}, base).model == base
-    assert TrainConfig.load(repository / "scripts" / "configs" / "fine-tune.yaml", base).model == base
+    tuned, spoken = repository / "scripts" / "configs" / "fine-tune.yaml", replace(base, phones=79)
+    assert TrainConfig.load(tuned, spoken).model == spoken
+    with pytest.raises(OptionError, match=r"optim\.phones is 1\.5; allowed: 0, or model\.phones"):
+        TrainConfig.load(tuned, base)
     changed = TrainConfig.from_dict({"name": "own", "model": {"dropout": 0.1}}, base).model
     assert changed == replace(base, dropout=0.1)
     with pytest.raises(OptionError, match="model"):

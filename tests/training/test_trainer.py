@@ -258,7 +258,7 @@ def test_phones_are_learned_beside_word_pieces(crf: float, prepared: Path, tmp_p
     with pytest.raises(OptionError, match="phones is 40; allowed: 79"):
         Trainer(TrainConfig.from_dict(few), prepared, tmp_path / "few")
     (prepared / "pronunciations.dict").unlink()
-    with pytest.raises(DataError, match="pronunciations"):
+    with pytest.raises(DataError, match=r"does not exist: make it with scripts/prepare_data\.py --pronunciations, or"):
         Trainer(TrainConfig.from_dict(values), prepared, tmp_path / "other")
 
 
