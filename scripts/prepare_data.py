@@ -95,7 +95,7 @@ def _speeds(text: str) -> list[float]:
     except ValueError:
         speeds = []
     if not speeds or not all(0.5 <= speed <= 2 for speed in speeds) or len(set(speeds)) < len(speeds):
-        raise OptionError(f"--speeds is {text!r}; allowed: different numbers from 0.5 to 2, commas between them")
+        raise OptionError(f"--speeds is {text!r}; allowed: numbers from 0.5 to 2, each once, with commas between them")
     return speeds
 
 
