@@ -64,8 +64,8 @@ $(TEST_ENV)/.ready: pyproject.toml constraints.txt
 	$(call environment,$(TEST_ENV))
 	@echo "installing $(TORCH) into $(TEST_ENV)"
 	@$(TEST_ENV)/bin/pip install -qq -c constraints.txt $(TORCH)
-	@echo "installing edge-asr[train,export,dev,voices] into $(TEST_ENV)"
-	@$(TEST_ENV)/bin/pip install -qq -c constraints.txt -e '.[train,export,dev,voices]'
+	@echo "installing edge-asr[train,export,dev,voices,monitor] into $(TEST_ENV)"
+	@$(TEST_ENV)/bin/pip install -qq -c constraints.txt -e '.[train,export,dev,voices,monitor]'
 	@touch $@
 
 clean:
