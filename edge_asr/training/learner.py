@@ -191,8 +191,9 @@ class Learner:
     def _shared(self, extra: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Losses that are means over phones or frames, so scaled that weights by word pieces give the batch's mean."""
         counts = {"phones": batch.phone_lengths, "teacher": batch.state_lengths}
-        own = [0.0 if (count := counts[name]) is None else float(count.sum()) for name in extra]
         tokens = float(batch.target_lengths.sum())
+        # A share that was left without an utterance holds another one's, whose states count where they belong.
+        own = [float(count.sum()) if (count := counts[name]) is not None and tokens else 0.0 for name in extra]
         *all_counts, all_tokens = self.parallel.total([*own, tokens], self.device)
         return {
             name: value * (mine * all_tokens / max(total * tokens, 1e-9))

@@ -258,22 +258,21 @@ class Slow:
         return Decoded("", (), (), ())
 
 
-@pytest.mark.parametrize(("deciding", "decoding"), [(0.0, 0.0), (FULL / 6, 0.0), (0.0, FULL / 3)])
-def test_deciding_and_decoding_are_computation_too(recognizer: Recognizer, deciding: float, decoding: float) -> None:
-    clock = FakeClock()
-    slow = Slow(clock, deciding, decoding)
-    monitor = Monitor(3)
+def slow_stream(
+    recognizer: Recognizer, monitor: Monitor, slow: Slow, deadline: float
+) -> tuple[Stream, BudgetController]:
+    """A stream with what decides and decodes slowly, and the controller of its deadline."""
     controller = BudgetController(
-        Budget(deadline=1.1 * FULL, revisit=False),
+        Budget(deadline=deadline, revisit=False),
         [slow],
         exits=3,
         frame_seconds=0.04,
         costs=SegmentCosts([1.0, 2.0, 3.0]),
-        clock=clock,
+        clock=slow.clock,
     )
     stream = Stream(
         recognizer.bundle,
-        FakeEngine(recognizer.engine, clock),
+        FakeEngine(recognizer.engine, slow.clock),
         recognizer.tokens,
         slow,
         chunk_frames=FRAMES,
@@ -281,6 +280,13 @@ def test_deciding_and_decoding_are_computation_too(recognizer: Recognizer, decid
         monitor=monitor,
         decoding=cast("Decoding", slow),
     )
+    return stream, controller
+
+
+@pytest.mark.parametrize(("deciding", "decoding"), [(0.0, 0.0), (FULL / 6, 0.0), (0.0, FULL / 3)])
+def test_deciding_and_decoding_are_computation_too(recognizer: Recognizer, deciding: float, decoding: float) -> None:
+    clock, monitor = FakeClock(), Monitor(3)
+    stream, controller = slow_stream(recognizer, monitor, Slow(clock, deciding, decoding), deadline=1.1 * FULL)
     for _ in range(60):  # the first chunk, whose cost nobody knows, is forgotten by then
         stream.feed(noise(FRAMES * 640))
     exits = [chunk.exit for chunk in stream.finish().chunks]
@@ -291,26 +297,8 @@ def test_deciding_and_decoding_are_computation_too(recognizer: Recognizer, decid
 
 def test_the_monitor_counts_what_the_controller_calls_late(recognizer: Recognizer) -> None:
     """Segments alone would keep the limit; with decoding they don't."""
-    clock, monitor = FakeClock(), Monitor(3)
-    slow = Slow(clock, 0.0, FULL / 3)
-    controller = BudgetController(
-        Budget(deadline=FULL / 2, revisit=False),
-        [slow],
-        exits=3,
-        frame_seconds=0.04,
-        costs=SegmentCosts([1.0, 2.0, 3.0]),
-        clock=clock,
-    )
-    stream = Stream(
-        recognizer.bundle,
-        FakeEngine(recognizer.engine, clock),
-        recognizer.tokens,
-        slow,
-        chunk_frames=FRAMES,
-        controller=controller,
-        monitor=monitor,
-        decoding=cast("Decoding", slow),
-    )
+    monitor = Monitor(3)
+    stream, controller = slow_stream(recognizer, monitor, Slow(FakeClock(), 0.0, FULL / 3), deadline=FULL / 2)
     stream.feed(noise(20 * FRAMES * 640))
     assert controller.misses >= 15
     assert monitor.snapshot()["deadline_misses"] == controller.misses

@@ -276,11 +276,16 @@ def flat(rows):
     return torch.tensor([x for i in own for x in rows[i]], dtype=torch.int64)
 def counts(rows):
     return torch.tensor([len(rows[i]) for i in own])
-batch = Batch(mels[list(own)], torch.tensor([20] * len(own)), flat(pieces), counts(pieces), 1.0, [""] * len(own), 1,
-              states[list(own)], torch.tensor([known[i] for i in own]), flat(phones), counts(phones))
-row = it.update(config.phases[0], batch, 0.0)
+def share():
+    return Batch(mels[list(own)], torch.tensor([20] * len(own)), flat(pieces), counts(pieces), 1.0, [""] * len(own), 1,
+                 states[list(own)], torch.tensor([known[i] for i in own]), flat(phones), counts(phones))
+found = [it.update(config.phases[0], share(), 0.0)]
+own = [0]  # as a loader gives a process that is left without an utterance: the first one's, without its texts
+if parallel.rank:
+    pieces, phones = [[]], [[]]
+found.append(it.update(config.phases[0], share(), 0.0))
 if parallel.leads:
-    Path(sys.argv[1], f"{parallel.size}.json").write_text(json.dumps(row))
+    Path(sys.argv[1], f"{parallel.size}.json").write_text(json.dumps(found))
 parallel.close()
 """
 
@@ -297,5 +302,6 @@ def test_losses_on_phones_and_states_are_means_over_the_whole_batch(tmp_path: Pa
     for processes in (1, 2):
         launch(repository, processes, tmp_path / "script.py", tmp_path)
     one, two = (json.loads((tmp_path / f"{processes}.json").read_text()) for processes in (1, 2))
-    for name in ("phones", "teacher", "norm", "losses"):
-        assert two[name] == pytest.approx(one[name], rel=2e-3)
+    for alone, shared in zip(one, two, strict=True):
+        for name in ("phones", "teacher", "norm", "losses"):
+            assert shared[name] == pytest.approx(alone[name], rel=2e-3)
